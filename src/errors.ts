@@ -1,1 +1,135 @@
-export {};
+/** Every error this package throws on purpose has one of these codes. */
+export type ErrorCode =
+  | 'CONFIG_INVALID'
+  | 'SOURCE_UNAVAILABLE'
+  | 'SOURCE_TIMEOUT'
+  | 'SOURCE_UNAUTHORIZED'
+  | 'SOURCE_REQUEST_REJECTED'
+  | 'SOURCE_RESPONSE_TOO_LARGE'
+  | 'SOURCE_PROTOCOL'
+  | 'SOURCE_SQL'
+  | 'SOURCE_NOT_FOUND'
+  | 'SOURCE_NOT_A_DATABASE'
+  | 'TABLE_NOT_FOUND'
+  | 'TABLE_NOT_SUPPORTED'
+  | 'COLUMN_NOT_FOUND'
+  | 'KEY_NOT_UNIQUE'
+  | 'ROW_REJECTED'
+  | 'CACHE_EMPTY'
+  | 'CACHE_LOCKED'
+  | 'CACHE_FORMAT_UNSUPPORTED'
+  | 'CACHE_DEFINITION_MISMATCH'
+  | 'CACHE_CORRUPT'
+  | 'CACHE_IO'
+  | 'CACHE_FULL'
+  | 'CACHE_CLOSED'
+  | 'KEY_INVALID'
+  | 'ABORTED'
+  | 'WORKER_FAILED';
+
+/** Facts about an error that a program may act on. All of them survive a thread boundary. */
+export type ErrorContext = Readonly<Record<string, string | number | boolean | null | undefined>>;
+
+export interface ErrorOptions {
+  readonly cause?: unknown;
+  readonly context?: ErrorContext;
+  /** What the reader of the message should do next. Shown after the message. */
+  readonly hint?: string;
+}
+
+/** The base of all errors thrown on purpose. `code` is stable; `message` is for people and may change. */
+export class StorageSyncError extends Error {
+  override readonly name: string = 'StorageSyncError';
+  readonly code: ErrorCode;
+  readonly context: ErrorContext;
+  readonly hint: string | undefined;
+
+  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.context = options.context ?? {};
+    this.hint = options.hint;
+  }
+}
+
+/** The options, the configuration file or the command line are wrong. Nothing was started. */
+export class ConfigError extends StorageSyncError {
+  override readonly name = 'ConfigError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('CONFIG_INVALID', message, options);
+  }
+}
+
+export type SourceErrorCode = Extract<
+  ErrorCode,
+  `SOURCE_${string}` | `TABLE_${string}` | 'COLUMN_NOT_FOUND' | 'KEY_NOT_UNIQUE'
+>;
+
+export interface SourceErrorOptions extends ErrorOptions {
+  /** How long the server asked to wait before the next try. */
+  readonly retryAfterMs?: number;
+}
+
+/** The source could not be reached, refused, or answered something that cannot be used. */
+export class SourceError extends StorageSyncError {
+  override readonly name = 'SourceError';
+  declare readonly code: SourceErrorCode;
+  readonly retryAfterMs: number | undefined;
+
+  constructor(code: SourceErrorCode, message: string, options: SourceErrorOptions = {}) {
+    super(code, message, options);
+    this.retryAfterMs = options.retryAfterMs;
+  }
+
+  /** Whether the same request may succeed later without anybody changing anything. */
+  get retryable(): boolean {
+    return (
+      this.code === 'SOURCE_UNAVAILABLE' ||
+      this.code === 'SOURCE_TIMEOUT' ||
+      this.code === 'SOURCE_PROTOCOL'
+    );
+  }
+}
+
+export type CacheErrorCode = Extract<ErrorCode, `CACHE_${string}` | 'KEY_INVALID'>;
+
+/** The cache directory or a record in it cannot be used as asked. */
+export class CacheError extends StorageSyncError {
+  override readonly name = 'CacheError';
+  declare readonly code: CacheErrorCode;
+  constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+/** A row of the source cannot be cached, and the policy is to stop. The table and the key are in `context`. */
+export class RowRejectedError extends StorageSyncError {
+  override readonly name = 'RowRejectedError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('ROW_REJECTED', message, options);
+  }
+}
+
+/** The caller's `AbortSignal` fired. What was committed stays, and the next sync goes on from there. */
+export class SyncAbortedError extends StorageSyncError {
+  override readonly name = 'SyncAbortedError';
+  constructor(message = 'The sync was aborted; what was committed is kept and the next sync resumes from it.') {
+    super('ABORTED', message);
+  }
+}
+
+/** A worker thread failed in a way that is not an answer to a request. */
+export class WorkerError extends StorageSyncError {
+  override readonly name = 'WorkerError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('WORKER_FAILED', message, options);
+  }
+}
+
+/** The message and the hint of an error, for people; the causes' messages follow. */
+export function describeError(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const hint = error instanceof StorageSyncError && error.hint ? ` ${error.hint}` : '';
+  const cause = error.cause instanceof Error ? ` (${describeError(error.cause)})` : '';
+  return `${error.message}${hint}${cause}`;
+}

@@ -1,0 +1,222 @@
+import * as v from 'valibot';
+import { ConfigError } from './errors.js';
+import type { TableDefinition } from './table-definition.js';
+
+/** Rows in a page at most. */
+export const DEFAULT_BATCH_SIZE = 1000;
+/** Encoded bytes in a page at which it is cut. */
+export const DEFAULT_MAX_PAGE_BYTES = 4 * 1024 * 1024;
+/** Encoded bytes read but not yet committed, over all tables. */
+export const DEFAULT_MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
+/** A row larger than this is a bad row. */
+export const DEFAULT_MAX_ROW_BYTES = 64 * 1024 * 1024;
+/** Outstanding operations (reads and writes handed to the pool). */
+export const DEFAULT_CONCURRENCY = 10;
+/** One request to the source, answer included. */
+export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
+/** Further tries of a request that failed in a way worth retrying. */
+export const DEFAULT_RETRIES = 5;
+/** The first wait between tries; it doubles, with jitter. */
+export const DEFAULT_RETRY_INITIAL_MS = 200;
+/** The longest wait between tries. */
+export const DEFAULT_RETRY_MAX_MS = 10_000;
+/** A cache older than this is stale. */
+export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
+
+export interface SourceOptions {
+  /** Any URL that `@libsql/client` takes: `file:`, `http:`, `https:`, `libsql:`, `ws:`, `wss:`. */
+  readonly url: string;
+  readonly authToken?: string | undefined;
+}
+
+export type RowErrorPolicy = 'fail' | 'quarantine';
+
+export type Transport = 'auto' | 'native' | 'client';
+
+export interface StorageSyncOptions {
+  readonly source: SourceOptions;
+  /** The directory that storage-sync owns. Made if missing. */
+  readonly cacheDir: string;
+  /** What to sync: definitions or names. Default: every user table of the source. */
+  readonly tables?: readonly (TableDefinition | string)[] | undefined;
+  readonly batchSize?: number | undefined;
+  readonly maxPageBytes?: number | undefined;
+  readonly maxBytesInFlight?: number | undefined;
+  readonly maxRowBytes?: number | undefined;
+  readonly concurrency?: number | undefined;
+  /** Threads that read and encode. Default: one for each core but one, at least 1, at most 4. */
+  readonly readerThreads?: number | undefined;
+  readonly requestTimeoutMs?: number | undefined;
+  readonly retries?: number | undefined;
+  readonly retryInitialMs?: number | undefined;
+  readonly retryMaxMs?: number | undefined;
+  readonly staleAfterMs?: number | undefined;
+  /** What to do with a row that cannot be cached: stop the sync (default), or set it aside and report it. */
+  readonly onRowError?: RowErrorPolicy | undefined;
+  /** Verify each record's checksum when it is read. */
+  readonly validateChecksums?: boolean | undefined;
+  /** How to read the source. `auto` takes the fastest that the URL allows. */
+  readonly transport?: Transport | undefined;
+  /** Marks the agent-memory preset in reports. Set by `memoryPreset`. */
+  readonly preset?: 'memory' | undefined;
+}
+
+/** {@link StorageSyncOptions} with every default filled in. */
+export interface ResolvedOptions {
+  readonly source: { readonly url: string; readonly authToken: string | undefined };
+  readonly cacheDir: string;
+  readonly tables: readonly TableDefinition[] | undefined;
+  readonly batchSize: number;
+  readonly maxPageBytes: number;
+  readonly maxBytesInFlight: number;
+  readonly maxRowBytes: number;
+  readonly concurrency: number;
+  readonly readerThreads: number | undefined;
+  readonly requestTimeoutMs: number;
+  readonly retries: number;
+  readonly retryInitialMs: number;
+  readonly retryMaxMs: number;
+  readonly staleAfterMs: number;
+  readonly onRowError: RowErrorPolicy;
+  readonly validateChecksums: boolean;
+  readonly transport: Transport;
+  readonly preset: 'memory' | undefined;
+}
+
+const integerBetween = (min: number, max: number) =>
+  v.pipe(
+    v.number('must be a number'),
+    v.integer('must be a whole number'),
+    v.minValue(min, `must be at least ${min}`),
+    v.maxValue(max, `must be at most ${max}`),
+  );
+
+const text = v.pipe(v.string('must be text'), v.minLength(1, 'must not be empty'));
+
+const columnTypes = v.record(
+  text,
+  v.pipe(
+    v.string('must be a column type'),
+    v.regex(
+      /^(integer|real|text|blob|any)\??$/,
+      'must be one of integer, real, text, blob or any, with a trailing ? when it may be NULL',
+    ),
+  ),
+);
+
+const tableDefinition = v.strictObject({
+  name: text,
+  columns: v.optional(columnTypes),
+  key: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name at least one column'))),
+  limit: v.optional(
+    v.strictObject({ count: integerBetween(1, Number.MAX_SAFE_INTEGER), newestBy: text }),
+  ),
+  indexes: v.optional(
+    v.array(
+      v.strictObject({
+        name: text,
+        columns: v.pipe(v.array(text), v.minLength(1, 'must name at least one column')),
+      }),
+    ),
+  ),
+  references: v.optional(
+    v.array(
+      v.strictObject({
+        columns: v.pipe(v.array(text), v.minLength(1, 'must name at least one column')),
+        table: text,
+        when: v.optional(
+          v.strictObject({ column: text, equals: v.union([v.string(), v.number()]) }),
+        ),
+      }),
+    ),
+  ),
+});
+
+const SOURCE_SCHEMES = ['file:', 'http:', 'https:', 'libsql:', 'ws:', 'wss:'];
+
+const schema = v.strictObject({
+  source: v.strictObject({
+    url: v.pipe(
+      v.string('must be a URL'),
+      v.check(
+        (url) => SOURCE_SCHEMES.some((scheme) => url.toLowerCase().startsWith(scheme)),
+        `must start with one of ${SOURCE_SCHEMES.join(', ')}`,
+      ),
+      v.check(
+        (url) => !/^file:(:memory:|.*[?&]mode=memory)/i.test(url),
+        'names an in-memory database, which only the connection that made it can see',
+      ),
+    ),
+    authToken: v.optional(v.string('must be text')),
+  }),
+  cacheDir: text,
+  tables: v.optional(v.array(v.union([text, tableDefinition]))),
+  batchSize: v.optional(integerBetween(1, 100_000)),
+  maxPageBytes: v.optional(integerBetween(4096, 1024 ** 3)),
+  maxBytesInFlight: v.optional(integerBetween(4096, 64 * 1024 ** 3)),
+  maxRowBytes: v.optional(integerBetween(1024, 1024 ** 3)),
+  concurrency: v.optional(integerBetween(1, 1000)),
+  readerThreads: v.optional(integerBetween(1, 64)),
+  requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
+  retries: v.optional(integerBetween(0, 100)),
+  retryInitialMs: v.optional(integerBetween(1, 3600_000)),
+  retryMaxMs: v.optional(integerBetween(1, 24 * 3600_000)),
+  staleAfterMs: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
+  onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
+  validateChecksums: v.optional(v.boolean('must be true or false')),
+  transport: v.optional(
+    v.picklist(['auto', 'native', 'client'], 'must be "auto", "native" or "client"'),
+  ),
+  preset: v.optional(v.literal('memory')),
+});
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws {ConfigError} naming every wrong field.
+ */
+export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
+  const parsed = v.safeParse(schema, options);
+  if (!parsed.success) {
+    const problems = parsed.issues.map((issue) => {
+      const path = v.getDotPath(issue) ?? 'options';
+      const received = issue.received === undefined ? '' : ` (got ${issue.received})`;
+      return `${path} ${issue.message}${received}`;
+    });
+    throw new ConfigError(`Invalid options: ${problems.join('; ')}.`);
+  }
+  const maxPageBytes = options.maxPageBytes ?? DEFAULT_MAX_PAGE_BYTES;
+  const maxBytesInFlight = options.maxBytesInFlight ?? DEFAULT_MAX_BYTES_IN_FLIGHT;
+  const tables = options.tables?.map((table) => (typeof table === 'string' ? { name: table } : table));
+  refuseDuplicateTables(tables ?? []);
+  return {
+    source: { url: options.source.url, authToken: options.source.authToken },
+    cacheDir: options.cacheDir,
+    tables,
+    batchSize: options.batchSize ?? DEFAULT_BATCH_SIZE,
+    maxPageBytes: Math.min(maxPageBytes, maxBytesInFlight),
+    maxBytesInFlight,
+    maxRowBytes: options.maxRowBytes ?? DEFAULT_MAX_ROW_BYTES,
+    concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    readerThreads: options.readerThreads,
+    requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
+    retries: options.retries ?? DEFAULT_RETRIES,
+    retryInitialMs: options.retryInitialMs ?? DEFAULT_RETRY_INITIAL_MS,
+    retryMaxMs: options.retryMaxMs ?? DEFAULT_RETRY_MAX_MS,
+    staleAfterMs: options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS,
+    onRowError: options.onRowError ?? 'fail',
+    validateChecksums: options.validateChecksums ?? false,
+    transport: options.transport ?? 'auto',
+    preset: options.preset,
+  };
+}
+
+function refuseDuplicateTables(tables: readonly TableDefinition[]): void {
+  const seen = new Set<string>();
+  for (const { name } of tables) {
+    // SQLite compares the ASCII letters of table names without case.
+    const folded = name.toLowerCase();
+    if (seen.has(folded)) throw new ConfigError(`The table ${JSON.stringify(name)} is defined twice.`);
+    seen.add(folded);
+  }
+}

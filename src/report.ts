@@ -1,0 +1,48 @@
+/** What one sync did to one table. Counts are rows; a resumed table counts from its first batch. */
+export interface TableReport {
+  readonly rowsRead: number;
+  readonly rowsWritten: number;
+  readonly rowsUnchanged: number;
+  readonly rowsDeleted: number;
+  readonly rowsQuarantined: number;
+  /** Keys and values written to the cache, before LMDB's own overhead. */
+  readonly bytesWritten: number;
+  readonly durationMs: number;
+  /** True when this sync went on from the checkpoint of an interrupted one. */
+  readonly resumed: boolean;
+}
+
+export interface ValidationCheck {
+  readonly table: string;
+  readonly check: string;
+  readonly passed: boolean;
+  readonly detail: string;
+}
+
+export interface ValidationReport {
+  readonly passed: boolean;
+  readonly checks: readonly ValidationCheck[];
+}
+
+export type SyncMode = 'full' | 'incremental' | 'rebuild' | 'skipped';
+
+export interface SyncReport {
+  readonly mode: SyncMode;
+  readonly durationMs: number;
+  /** Whether the cache may lag behind the source after this sync: true when it was skipped. */
+  readonly stale: boolean;
+  /** The generation that is served after this sync, or null when there is none yet. */
+  readonly generation: number | null;
+  readonly tables: Readonly<Record<string, TableReport>>;
+  /** Requests that were sent again after a failure worth retrying. */
+  readonly retries: number;
+  /** How rows were read: `native` (SQLite file) or `client` (`@libsql/client`). */
+  readonly transport: string;
+  readonly warnings: readonly string[];
+  readonly validation: ValidationReport;
+  /** With the memory preset: rows of each kind that the source and the cache now share. */
+  readonly episodesSynced?: number;
+  readonly patternsSynced?: number;
+  readonly heuristicsSynced?: number;
+  readonly embeddingsSynced?: number;
+}

@@ -1,0 +1,146 @@
+import { createClient, type Client, type InValue, type ResultSet } from '@libsql/client';
+import { SourceError } from '../errors.js';
+import { InvalidText, type Cell, type SqlValue } from '../values.js';
+import type { Query, RawRow, SourceConnection } from './connection.js';
+import { guardedFetch } from './guarded-fetch.js';
+import { RetryPolicy, type RetryOptions } from './retry.js';
+import { classify } from './source-errors.js';
+
+/** Turso and `sqld` refuse to answer more than this at once. */
+export const SERVER_RESPONSE_LIMIT = 10 * 1000 * 1000;
+
+export interface ClientConnectionOptions extends RetryOptions {
+  readonly url: string;
+  readonly authToken: string | undefined;
+  readonly requestTimeoutMs: number;
+}
+
+/**
+ * Reads any source that `@libsql/client` can reach. The general path: every other one must give the same rows.
+ *
+ * Over HTTP the timeout, the size limit and the classification of failures sit in `fetch`. Over WebSocket the client
+ * has no such seam: each answer is awaited with a timeout, and after a failure the connection is made anew.
+ */
+export class ClientConnection implements SourceConnection {
+  readonly transport = 'client';
+  readonly mustCheckUtf8: boolean;
+  readonly losesInfinities: boolean;
+  readonly maxResponseBytes: number | null;
+  readonly #options: ClientConnectionOptions;
+  readonly #retry: RetryPolicy;
+  #client: Client;
+  #closed = false;
+
+  constructor(options: ClientConnectionOptions) {
+    this.#options = options;
+    this.#retry = new RetryPolicy(options);
+    const local = /^file:/i.test(options.url);
+    this.mustCheckUtf8 = local;
+    this.losesInfinities = !local;
+    this.maxResponseBytes = local ? null : SERVER_RESPONSE_LIMIT;
+    this.#client = this.#connect();
+  }
+
+  get retries(): number {
+    return this.#retry.retries;
+  }
+
+  readonly query: Query = async (sql, params = []) =>
+    await this.#retry.run(async () => {
+      const result = await this.#guard(this.#client.execute({ sql, args: params.map(bind) }));
+      return toRows(result);
+    }, this.#signal);
+
+  async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
+    return await this.#retry.run(async () => {
+      const transaction = await this.#guard(this.#client.transaction('read'));
+      try {
+        return await read(async (sql, params = []) =>
+          toRows(await this.#guard(transaction.execute({ sql, args: params.map(bind) }))),
+        );
+      } finally {
+        transaction.close();
+      }
+    }, this.#signal);
+  }
+
+  close(): Promise<void> {
+    this.#closed = true;
+    this.#abort.abort(new SourceError('SOURCE_UNAVAILABLE', 'The connection was closed.'));
+    this.#client.close();
+    return Promise.resolve();
+  }
+
+  readonly #abort = new AbortController();
+
+  get #signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  #connect(): Client {
+    const { url, authToken, requestTimeoutMs } = this.#options;
+    try {
+      return createClient({
+        url,
+        intMode: 'bigint',
+        ...(authToken === undefined ? {} : { authToken }),
+        fetch: guardedFetch({ timeoutMs: requestTimeoutMs }),
+      });
+    } catch (error) {
+      throw classify(error);
+    }
+  }
+
+  /** Waits for an answer for at most the timeout, and gives failures their codes. */
+  async #guard<T>(answer: Promise<T>): Promise<T> {
+    const { requestTimeoutMs } = this.#options;
+    let timer: NodeJS.Timeout | undefined;
+    try {
+      return await Promise.race([
+        answer,
+        new Promise<never>((_, reject) => {
+          timer = setTimeout(() => {
+            reject(
+              new SourceError(
+                'SOURCE_TIMEOUT',
+                `The source did not answer within ${requestTimeoutMs} ms.`,
+                { hint: 'Raise the request timeout, or check the network.' },
+              ),
+            );
+            // `fetch` has the same timeout and reports where it stood; this one is for WebSockets and comes second.
+          }, requestTimeoutMs + 250);
+        }),
+      ]);
+    } catch (error) {
+      const classified = classify(error);
+      if (classified instanceof SourceError && classified.retryable) this.#reconnect();
+      throw classified;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+
+  #reconnect(): void {
+    if (this.#closed || /^https?:|^file:/i.test(this.#options.url)) return;
+    this.#client.close();
+    this.#client = this.#connect();
+  }
+}
+
+function bind(value: Cell): InValue {
+  if (value instanceof InvalidText) return value.bytes;
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return BigInt(value);
+  return value;
+}
+
+function toRows(result: ResultSet): RawRow[] {
+  const width = result.columns.length;
+  return result.rows.map((row) => {
+    const cells: SqlValue[] = [];
+    for (let i = 0; i < width; i++) {
+      const value = row[i]!;
+      cells.push(value instanceof ArrayBuffer ? new Uint8Array(value) : value);
+    }
+    return cells;
+  });
+}

@@ -1,0 +1,34 @@
+import { InvalidText, type Cell, type SqlValue } from '../values.js';
+
+/** One row of an answer, by position. INTEGERs may come as `bigint` even where a `number` would do. */
+export type RawRow = readonly SqlValue[];
+
+/** Runs one read-only statement and gives all its rows. */
+export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>;
+
+/**
+ * A way to ask the source. All of storage-sync's reading goes through this seam, and every implementation passes the
+ * same conformance tests.
+ */
+export interface SourceConnection {
+  readonly transport: 'native' | 'client';
+  /** True when TEXT that is not valid UTF-8 would bring the process down: pages are checked before they are read. */
+  readonly mustCheckUtf8: boolean;
+  /** True when a REAL infinity cannot cross the wire as a number. */
+  readonly losesInfinities: boolean;
+  /** Answers larger than this are refused by the server, or null when there is no such limit. */
+  readonly maxResponseBytes: number | null;
+  /** Requests sent again after a failure, since the connection was made. */
+  readonly retries: number;
+
+  /** One statement, one snapshot. Retried inside when that may help. */
+  query: Query;
+  /** Runs several statements under one snapshot of the source. May call `read` again from the start after a failure. */
+  snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  close(): Promise<void>;
+}
+
+/** The SQL for a bound value: TEXT that no string can hold is bound as a BLOB and cast back. */
+export function placeholder(value: Cell): string {
+  return value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?';
+}

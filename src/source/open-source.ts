@@ -1,0 +1,33 @@
+import { ConfigError } from '../errors.js';
+import type { Transport } from '../options.js';
+import { ClientConnection } from './client-connection.js';
+import type { SourceConnection } from './connection.js';
+import { filePathOf, NativeConnection, refuseMissing } from './native-connection.js';
+import type { RetryOptions } from './retry.js';
+
+/** What it takes to reach a source. Plain data: it crosses threads. */
+export interface ConnectionConfig extends RetryOptions {
+  readonly url: string;
+  readonly authToken: string | undefined;
+  readonly requestTimeoutMs: number;
+  readonly transport: Transport;
+}
+
+/**
+ * Connects to a source by the transport asked for, or by the fastest that its URL allows.
+ *
+ * @throws {SourceError} when a file does not exist; a server is first contacted by the first query.
+ * @throws {ConfigError} when the URL is malformed or the transport does not fit it.
+ */
+export function connect(config: ConnectionConfig): SourceConnection {
+  const isFile = /^file:/i.test(config.url);
+  if (isFile) refuseMissing(filePathOf(config.url));
+  if (config.transport === 'native' && !isFile) {
+    throw new ConfigError('The transport "native" reads file: URLs only.', {
+      hint: 'Leave the transport at "auto".',
+    });
+  }
+  return isFile && config.transport !== 'client'
+    ? new NativeConnection(config.url)
+    : new ClientConnection(config);
+}

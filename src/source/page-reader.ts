@@ -1,0 +1,429 @@
+import { isUtf8 } from 'node:buffer';
+import { SourceError } from '../errors.js';
+import { describeValue, InvalidText, type Cell, type SqlValue } from '../values.js';
+import type { Query, RawRow, SourceConnection } from './connection.js';
+import type { TextEncoding } from './introspection.js';
+import { orderBy, segmentsAfter } from './keyset.js';
+import type { TablePlan } from './plan.js';
+import { projectionOf, type Projection } from './projection.js';
+import { quoteIdentifier } from './sql.js';
+
+export interface PageBounds {
+  /** Rows asked for at most. */
+  readonly maxRows: number;
+  /** Bytes of row data at which the page is cut; a single larger row still makes a page of its own. */
+  readonly maxBytes: number;
+  /** A row larger than this is not read at all, but rejected. */
+  readonly maxRowBytes: number;
+}
+
+/** A row that was not read, and why. */
+export interface RejectedRow {
+  readonly key: string;
+  readonly reason: string;
+}
+
+/** A run of rows in scan order, each with the values of the plan's columns, then the rowid where the plan reads it. */
+export interface Page {
+  readonly rows: readonly (readonly Cell[])[];
+  readonly rejected: readonly RejectedRow[];
+  /** Where the next page begins: behind this. Null only when nothing was ever read. */
+  readonly position: readonly Cell[] | null;
+  /** True when nothing lies behind. */
+  readonly done: boolean;
+  /** Bytes of row data, estimated. */
+  readonly bytes: number;
+  /** How many rows to ask for next, from the sizes seen. */
+  readonly nextMaxRows: number;
+}
+
+const MIN_CUT_BYTES = 4096;
+/** Of a server's response limit, the part that row data may take: base64 and JSON around it need the rest. */
+const RESPONSE_SHARE = 0.5;
+/** A value is read in pieces of this size where a whole one would be too large an answer. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Reads one page behind `position` in the plan's order. Never uses OFFSET: a page costs the rows it gives.
+ *
+ * Where the connection must check for invalid UTF-8, the check, the rows and the oversized rows are read under one
+ * snapshot. Elsewhere a page is one statement, and an oversized row is read again by its position: if the source
+ * changed in between, the page ends there and the next one goes on from what was really read.
+ */
+export async function readPage(
+  connection: SourceConnection,
+  plan: TablePlan,
+  position: readonly Cell[] | null,
+  bounds: PageBounds,
+  signal?: AbortSignal,
+): Promise<Page> {
+  const maxBytes =
+    connection.maxResponseBytes === null
+      ? bounds.maxBytes
+      : Math.min(bounds.maxBytes, Math.floor(connection.maxResponseBytes * RESPONSE_SHARE));
+  const reader = new PageReader(connection, plan, position, { ...bounds, maxBytes }, signal);
+  if (connection.mustCheckUtf8) {
+    return await connection.snapshot((query) => reader.read(query), signal);
+  }
+  return await reader.read(connection.query);
+}
+
+/**
+ * All the pages behind `position`, in order. The generator carries the last position with each page, so that it can
+ * be dropped at any point and resumed by anybody. A page that the server finds too large is asked for again in half.
+ */
+export async function* readPages(
+  connection: SourceConnection,
+  plan: TablePlan,
+  position: readonly Cell[] | null,
+  bounds: PageBounds,
+  signal?: AbortSignal,
+): AsyncGenerator<Page, void, void> {
+  let maxRows = bounds.maxRows;
+  let rowsLeft = plan.limit?.count ?? Infinity;
+  for (;;) {
+    signal?.throwIfAborted();
+    const page = await readPageSplitting(
+      connection,
+      plan,
+      position,
+      { ...bounds, maxRows: Math.min(maxRows, rowsLeft) },
+      signal,
+    );
+    position = page.position;
+    maxRows = Math.min(bounds.maxRows, page.nextMaxRows);
+    rowsLeft -= page.rows.length + page.rejected.length;
+    const last = page.done || rowsLeft <= 0;
+    yield last ? { ...page, done: true } : page;
+    if (last) return;
+  }
+}
+
+/** {@link readPage}, asking for half as many rows whenever the server finds the answer too large. */
+export async function readPageSplitting(
+  connection: SourceConnection,
+  plan: TablePlan,
+  position: readonly Cell[] | null,
+  bounds: PageBounds,
+  signal?: AbortSignal,
+): Promise<Page> {
+  let maxRows = bounds.maxRows;
+  for (;;) {
+    try {
+      const page = await readPage(connection, plan, position, { ...bounds, maxRows }, signal);
+      return maxRows < bounds.maxRows
+        ? { ...page, nextMaxRows: Math.min(page.nextMaxRows, maxRows) }
+        : page;
+    } catch (error) {
+      const tooLarge = error instanceof SourceError && error.code === 'SOURCE_RESPONSE_TOO_LARGE';
+      if (!tooLarge || maxRows <= 1) throw error;
+      maxRows = Math.max(1, Math.floor(maxRows / 2));
+    }
+  }
+}
+
+/** How a key is shown in messages: `name = value, …`. */
+export function describeKey(plan: TablePlan, row: readonly Cell[]): string {
+  return plan.key.map((at, i) => `${plan.keyNames[i]} = ${describeValue(row[at]!)}`).join(', ');
+}
+
+class PageReader {
+  readonly #connection: SourceConnection;
+  readonly #plan: TablePlan;
+  readonly #start: readonly Cell[] | null;
+  readonly #bounds: PageBounds;
+  readonly #signal: AbortSignal | undefined;
+  readonly #projection: Projection;
+
+  constructor(
+    connection: SourceConnection,
+    plan: TablePlan,
+    start: readonly Cell[] | null,
+    bounds: PageBounds,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#connection = connection;
+    this.#plan = plan;
+    this.#start = start;
+    this.#bounds = bounds;
+    this.#signal = signal;
+    const maxCellBytes = Math.max(MIN_CUT_BYTES, Math.floor((2 * bounds.maxBytes) / bounds.maxRows));
+    this.#projection = projectionOf(plan, connection, maxCellBytes);
+  }
+
+  async read(query: Query): Promise<Page> {
+    const { maxRows } = this.#bounds;
+    if (this.#connection.mustCheckUtf8 && !(await this.#textIsValid(query))) {
+      return await this.#readExactly(query);
+    }
+    const found = await this.#select(query, this.#projection.plain, this.#start, maxRows);
+    return await this.#assemble(query, found);
+  }
+
+  /** Puts a page together from plain rows, reading the ones marked as oversized again. */
+  async #assemble(query: Query, found: readonly RawRow[]): Promise<Page> {
+    const { maxRows, maxBytes, maxRowBytes } = this.#bounds;
+    const { oversizeAt } = this.#projection;
+    const rows: (readonly Cell[])[] = [];
+    const rejected: RejectedRow[] = [];
+    let position = this.#start;
+    let bytes = 0;
+    let i = 0;
+    let moved = false;
+    while (i < found.length && bytes < maxBytes) {
+      const row = found[i]!;
+      const oversize = row[oversizeAt] ?? null;
+      if (oversize === null) {
+        bytes += estimateBytes(row);
+        position = this.#positionOf(row);
+        rows.push(row.slice(0, oversizeAt));
+        i++;
+        continue;
+      }
+      if (Number(oversize) > maxRowBytes) {
+        rejected.push({ key: describeKey(this.#plan, row), reason: tooLarge(oversize, maxRowBytes) });
+        position = this.#positionOf(row);
+        i++;
+        continue;
+      }
+      const run = this.#oversizedRun(found, i, maxBytes - bytes);
+      const last = this.#positionOf(found[i + run.count - 1]!);
+      const exact = await this.#readRun(query, position, run);
+      for (const cells of exact) {
+        const reason = invalidTextReason(this.#plan, cells);
+        if (reason === null) rows.push(cells);
+        else rejected.push({ key: describeKey(this.#plan, cells), reason });
+        position = this.#positionOf(cells);
+        bytes += estimateBytes(cells);
+      }
+      i += run.count;
+      if (position === null || !samePosition(position, last)) {
+        moved = true;
+        break;
+      }
+    }
+    const seen = rows.length + rejected.length;
+    const done = !moved && i === found.length && found.length < maxRows;
+    return { rows, rejected, position, done, bytes, nextMaxRows: this.#nextMaxRows(seen, bytes) };
+  }
+
+  /** Every row of the page by the exact list, with those that hold invalid TEXT set aside. */
+  async #readExactly(query: Query): Promise<Page> {
+    const { maxRows, maxBytes, maxRowBytes } = this.#bounds;
+    const sizes = await this.#select(query, this.#projection.size, this.#start, maxRows);
+    const rows: (readonly Cell[])[] = [];
+    const rejected: RejectedRow[] = [];
+    let position = this.#start;
+    let bytes = 0;
+    let i = 0;
+    for (; i < sizes.length && bytes < maxBytes; i++) {
+      const oversize = Number(sizes[i]![0] ?? 0);
+      if (oversize > maxRowBytes) {
+        const [keys] = await this.#keysBehind(query, position);
+        if (!keys) break;
+        rejected.push({ key: describeKey(this.#plan, keys), reason: tooLarge(oversize, maxRowBytes) });
+        position = this.#positionOf(keys);
+        continue;
+      }
+      const [cells] = await this.#readRun(query, position, { count: 1, bytes: oversize });
+      if (!cells) break;
+      const reason = invalidTextReason(this.#plan, cells);
+      if (reason === null) rows.push(cells);
+      else rejected.push({ key: describeKey(this.#plan, cells), reason });
+      position = this.#positionOf(cells);
+      bytes += estimateBytes(cells);
+    }
+    const done = i === sizes.length && sizes.length < maxRows;
+    return {
+      rows,
+      rejected,
+      position,
+      done,
+      bytes,
+      nextMaxRows: this.#nextMaxRows(rows.length + rejected.length, bytes),
+    };
+  }
+
+  /** Reads `run.count` rows behind `position` by the exact list. */
+  async #readRun(query: Query, position: readonly Cell[] | null, run: Run): Promise<Cell[][]> {
+    const limit = this.#connection.maxResponseBytes;
+    if (limit !== null && run.bytes > limit * RESPONSE_SHARE) {
+      return await this.#connection.snapshot(
+        (snapshot) => this.#readInPieces(snapshot, position),
+        this.#signal,
+      );
+    }
+    const found = await this.#select(query, this.#projection.exact, position, run.count);
+    return found.map((row) => decodeExact(row, this.#plan.encoding));
+  }
+
+  /** One row behind `position`, its values in pieces that each fit an answer. */
+  async #readInPieces(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
+    const names = this.#plan.columns.map((column) => quoteIdentifier(column.name));
+    const [row] = await this.#keysBehind(query, position);
+    if (!row) return [];
+    const cells = [...row];
+    for (const [i, name] of names.entries()) {
+      const [shape] = await this.#select(
+        query,
+        `typeof(${name}), octet_length(CAST(${name} AS BLOB))`,
+        position,
+        1,
+      );
+      const type = String(shape?.[0]);
+      if (type !== 'text' && type !== 'blob') continue;
+      const bytes = new Uint8Array(Number(shape?.[1]));
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const piece = `substr(CAST(${name} AS BLOB), ${at + 1}, ${PIECE_BYTES})`;
+        const [part] = await this.#select(query, piece, position, 1);
+        if (part?.[0] instanceof Uint8Array) bytes.set(part[0], at);
+      }
+      cells[i] = type === 'text' ? decodeText(bytes, this.#plan.encoding) : bytes;
+    }
+    return [cells];
+  }
+
+  /** The row behind `position` with TEXT and BLOB outside the key left out: enough for its key and its position. */
+  async #keysBehind(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
+    const found = await this.#select(query, this.#projection.keys, position, 1);
+    return found.map((row) => decodeExact(row, this.#plan.encoding));
+  }
+
+  /** Whether all TEXT of the page is valid UTF-8. The pieces are joined with an ASCII byte, so none can complete another. */
+  async #textIsValid(query: Query): Promise<boolean> {
+    const { textOnly } = this.#projection;
+    if (textOnly === null) return true;
+    let rowsLeft = this.#bounds.maxRows;
+    for (const segment of segmentsAfter(this.#plan.order, this.#start)) {
+      if (rowsLeft <= 0) break;
+      const inner = this.#statement('*', segment.where, rowsLeft);
+      const [row] = await query(
+        `SELECT CAST(group_concat(${textOnly}, '|') AS BLOB), count(*) FROM (${inner})`,
+        segment.params,
+      );
+      const text = row![0];
+      if (text instanceof Uint8Array && !isUtf8(text)) return false;
+      rowsLeft -= Number(row![1]);
+    }
+    return true;
+  }
+
+  async #select(
+    query: Query,
+    list: string,
+    position: readonly Cell[] | null,
+    maxRows: number,
+  ): Promise<RawRow[]> {
+    const found: RawRow[] = [];
+    for (const segment of segmentsAfter(this.#plan.order, position)) {
+      if (found.length >= maxRows) break;
+      const statement = this.#statement(list, segment.where, maxRows - found.length);
+      const rows = await query(statement, segment.params);
+      for (const row of rows) found.push(row);
+    }
+    return found;
+  }
+
+  #statement(list: string, where: string | null, maxRows: number): string {
+    const { name, filter, order } = this.#plan;
+    const conditions = [where, filter].filter((condition) => condition !== null);
+    return (
+      `SELECT ${list} FROM main.${quoteIdentifier(name)}` +
+      (conditions.length > 0 ? ` WHERE ${conditions.map((c) => `(${c})`).join(' AND ')}` : '') +
+      ` ORDER BY ${orderBy(order)} LIMIT ${maxRows}`
+    );
+  }
+
+  #oversizedRun(found: readonly RawRow[], from: number, budget: number): Run {
+    const { oversizeAt } = this.#projection;
+    let count = 0;
+    let bytes = 0;
+    for (let i = from; i < found.length; i++) {
+      const oversize = found[i]![oversizeAt] ?? null;
+      if (oversize === null || Number(oversize) > this.#bounds.maxRowBytes) break;
+      if (count > 0 && bytes + Number(oversize) > budget) break;
+      bytes += Number(oversize);
+      count++;
+    }
+    return { count, bytes };
+  }
+
+  #positionOf(row: readonly Cell[]): Cell[] {
+    return this.#plan.order.map((term) => row[term.column]!);
+  }
+
+  /** Aims at pages of `maxBytes`, growing by at most a factor of four at a time. */
+  #nextMaxRows(seen: number, bytes: number): number {
+    if (seen === 0) return this.#bounds.maxRows;
+    const fitting = Math.floor(this.#bounds.maxBytes / Math.max(1, bytes / seen));
+    return Math.max(1, Math.min(fitting, this.#bounds.maxRows * 4));
+  }
+}
+
+interface Run {
+  readonly count: number;
+  readonly bytes: number;
+}
+
+function tooLarge(size: SqlValue, maxRowBytes: number): string {
+  return `the row takes ${Number(size)} bytes, more than maxRowBytes (${maxRowBytes})`;
+}
+
+function invalidTextReason(plan: TablePlan, cells: readonly Cell[]): string | null {
+  const at = cells.findIndex((cell) => cell instanceof InvalidText);
+  if (at < 0) return null;
+  return `the TEXT in column ${JSON.stringify(plan.columns[at]?.name)} is not valid UTF-8`;
+}
+
+/** Turns the exact list's forms back into values: see {@link projectionOf}. */
+function decodeExact(row: RawRow, encoding: TextEncoding): Cell[] {
+  return row.map((value) => {
+    if (value instanceof Uint8Array) {
+      const letter = encoding === 'utf16be' ? value[1] : value[0];
+      const bytes = value.subarray(encoding === 'utf8' ? 1 : 2);
+      return letter === LETTER_T ? decodeText(bytes, encoding) : bytes;
+    }
+    if (typeof value === 'string') return value === 'inf' ? Infinity : -Infinity;
+    return value;
+  });
+}
+
+const LETTER_T = 0x74;
+
+function decodeText(bytes: Uint8Array, encoding: TextEncoding): string | InvalidText {
+  if (encoding !== 'utf8') {
+    const units = Buffer.from(bytes);
+    return (encoding === 'utf16be' ? units.swap16() : units).toString('utf16le').toWellFormed();
+  }
+  if (!isUtf8(bytes)) return new InvalidText(bytes);
+  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');
+}
+
+function estimateBytes(cells: readonly Cell[]): number {
+  let bytes = 0;
+  for (const cell of cells) {
+    if (typeof cell === 'string') bytes += cell.length + 2;
+    else if (cell instanceof Uint8Array) bytes += cell.byteLength + 3;
+    else if (cell instanceof InvalidText) bytes += cell.bytes.byteLength + 3;
+    else bytes += 5;
+  }
+  return bytes;
+}
+
+function samePosition(a: readonly Cell[], b: readonly Cell[]): boolean {
+  return a.every((value, i) => {
+    const other = b[i]!;
+    if (value instanceof InvalidText) {
+      return other instanceof InvalidText && Buffer.compare(value.bytes, other.bytes) === 0;
+    }
+    if (value instanceof Uint8Array) {
+      return other instanceof Uint8Array && Buffer.compare(value, other) === 0;
+    }
+    // Loose, because a transport may give the same INTEGER as number or bigint.
+    return value === other || (isNumeric(value) && isNumeric(other) && value == other);
+  });
+}
+
+function isNumeric(value: Cell): value is number | bigint {
+  return typeof value === 'number' || typeof value === 'bigint';
+}

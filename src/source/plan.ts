@@ -1,0 +1,278 @@
+import { ConfigError, SourceError } from '../errors.js';
+import type { ReferenceDefinition, TableDefinition } from '../table-definition.js';
+import {
+  findTable,
+  foldName,
+  type Affinity,
+  type SchemaTable,
+  type SourceSchema,
+  type TextEncoding,
+  type UniqueKey,
+} from './introspection.js';
+import type { OrderTerm } from './keyset.js';
+import { quoteIdentifier, quoteText } from './sql.js';
+
+export interface PlanColumn {
+  readonly name: string;
+  readonly affinity: Affinity;
+  /** True in a STRICT table, where the affinity is the type. */
+  readonly strict: boolean;
+}
+
+/** A term of the scan's order, and where its value stands in a row as read. */
+export interface PlanOrderTerm extends OrderTerm {
+  readonly column: number;
+}
+
+export interface PlanIndex {
+  readonly name: string;
+  /** Positions in `TablePlan.columns`. */
+  readonly columns: readonly number[];
+}
+
+/**
+ * How one table is read and stored: a definition married to the source's schema. Plain data, so that it crosses
+ * threads and is kept in the catalog.
+ *
+ * A row as read has one value for each of `columns`, then the rowid where `readsRowid`.
+ */
+export interface TablePlan {
+  readonly name: string;
+  readonly encoding: TextEncoding;
+  readonly columns: readonly PlanColumn[];
+  /** Positions in a row as read of the key's values. */
+  readonly key: readonly number[];
+  /** The key's names, for messages and for the reader: column names, or the rowid's. */
+  readonly keyNames: readonly string[];
+  /** True when a key value may be NULL, which SQLite does not keep unique: the rowid then completes the key. */
+  readonly keyNullable: boolean;
+  /** True when the row as read ends with the rowid. */
+  readonly readsRowid: boolean;
+  readonly rowidName: string | null;
+  readonly order: readonly PlanOrderTerm[];
+  /** True when rows arrive in the order of their keys in the cache. */
+  readonly inKeyOrder: boolean;
+  readonly limit: { readonly count: number; readonly column: number } | null;
+  /** A SQL condition that every row must meet, or null. */
+  readonly filter: string | null;
+  readonly indexes: readonly PlanIndex[];
+}
+
+/** The index that serves `newest` on a table with a limit. */
+export const NEWEST_INDEX = 'newest';
+
+/**
+ * Plans what to sync.
+ *
+ * @throws {SourceError} for a table, column or key that the source does not have or that cannot be synced.
+ */
+export function planTables(
+  schema: SourceSchema,
+  definitions: readonly TableDefinition[] | undefined,
+): TablePlan[] {
+  const wanted = definitions ?? schema.tables.map((table): TableDefinition => ({ name: table.name }));
+  return wanted.map((definition) => planTable(schema, definition, wanted));
+}
+
+function planTable(
+  schema: SourceSchema,
+  definition: TableDefinition,
+  all: readonly TableDefinition[],
+): TablePlan {
+  const table = findTable(schema, definition.name);
+  const columnNames = columnsOf(table, definition);
+  const key = resolveKey(table, definition);
+  // A key column that was not asked for is kept all the same: without it a row could not be found again.
+  for (const name of key.columns) if (!columnNames.includes(name)) columnNames.push(name);
+  const limitColumn = definition.limit ? columnName(table, definition.limit.newestBy) : null;
+  if (limitColumn !== null && !columnNames.includes(limitColumn)) columnNames.push(limitColumn);
+
+  const columns = columnNames.map((name): PlanColumn => {
+    const column = table.columns.find((candidate) => candidate.name === name)!;
+    return { name, affinity: column.affinity, strict: table.strict };
+  });
+  const keyNullable = key.columns.some(
+    (name) => !table.columns.find((column) => column.name === name)!.notNull,
+  );
+  const readsRowid = key.columns.length === 0 || keyNullable;
+  if (readsRowid && table.rowidName === null) {
+    throw new SourceError(
+      'TABLE_NOT_SUPPORTED',
+      `The table ${JSON.stringify(table.name)} has no ${keyNullable ? 'NOT NULL ' : ''}key, and its columns hide every name of its rowid.`,
+      { context: { table: table.name }, hint: 'Declare a NOT NULL primary key, or rename the column called rowid, _rowid_ or oid.' },
+    );
+  }
+
+  const position = (name: string) => columnNames.indexOf(name);
+  const keyTerms = key.columns.map((name, i): PlanOrderTerm => {
+    const collation = key.collations[i] ?? 'BINARY';
+    return {
+      sql: collation === 'BINARY' ? quoteIdentifier(name) : `${quoteIdentifier(name)} COLLATE ${collation}`,
+      descending: false,
+      nullable: !table.columns.find((column) => column.name === name)!.notNull,
+      column: position(name),
+    };
+  });
+  if (readsRowid) {
+    keyTerms.push({ sql: table.rowidName!, descending: false, nullable: false, column: columns.length });
+  }
+
+  let order = keyTerms;
+  if (limitColumn !== null) {
+    const first: PlanOrderTerm = {
+      sql: quoteIdentifier(limitColumn),
+      descending: true,
+      nullable: !table.columns.find((column) => column.name === limitColumn)!.notNull,
+      column: position(limitColumn),
+    };
+    order = [first, ...keyTerms.map((term) => ({ ...term, descending: true }))];
+  }
+
+  return {
+    name: table.name,
+    encoding: schema.encoding,
+    columns,
+    key: key.columns.length > 0 ? key.columns.map(position) : [columns.length],
+    keyNames: key.columns.length > 0 ? key.columns : [table.rowidName!],
+    keyNullable,
+    readsRowid,
+    rowidName: table.rowidName,
+    order,
+    // BINARY compares the bytes as stored: in a UTF-16 database that is not the order of the UTF-8 in the cache.
+    inKeyOrder:
+      limitColumn === null &&
+      key.collations.every((collation) => collation === 'BINARY') &&
+      (schema.encoding === 'utf8' || key.columns.length === 0 || isRowidKey(table, key)),
+    limit:
+      definition.limit && limitColumn !== null
+        ? { count: definition.limit.count, column: position(limitColumn) }
+        : null,
+    filter: scopeFilter(schema, table, definition.references ?? [], all),
+    indexes: planIndexes(table, definition, columnNames, limitColumn),
+  };
+}
+
+function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
+  const asked = definition.columns ? Object.keys(definition.columns) : undefined;
+  return asked ? asked.map((name) => columnName(table, name)) : table.columns.map((column) => column.name);
+}
+
+function columnName(table: SchemaTable, asked: string): string {
+  const folded = foldName(asked);
+  const found = table.columns.find((column) => foldName(column.name) === folded);
+  if (found) return found.name;
+  throw new SourceError(
+    'COLUMN_NOT_FOUND',
+    `The table ${JSON.stringify(table.name)} has no column ${JSON.stringify(asked)}.`,
+    {
+      context: { table: table.name, column: asked },
+      hint: `It has: ${table.columns.map((column) => column.name).join(', ')}.`,
+    },
+  );
+}
+
+function resolveKey(table: SchemaTable, definition: TableDefinition): UniqueKey {
+  const asked = definition.key?.map((name) => columnName(table, name)) ?? table.primaryKey;
+  if (asked.length === 0) return { columns: [], collations: [] };
+  const askedKey = { columns: asked, collations: asked.map(() => 'BINARY') };
+  if (asked.length === 1 && isRowidKey(table, askedKey)) return askedKey;
+  const unique = table.uniqueKeys.find(
+    (candidate) =>
+      candidate.columns.length === asked.length &&
+      candidate.columns.every((name) => asked.includes(name)),
+  );
+  if (!unique) {
+    throw new SourceError(
+      'KEY_NOT_UNIQUE',
+      `The source does not keep (${asked.join(', ')}) of ${JSON.stringify(table.name)} unique, so it cannot be a key.`,
+      {
+        context: { table: table.name },
+        hint: 'Create a UNIQUE index over exactly these columns, or leave the key out to use the primary key.',
+      },
+    );
+  }
+  return unique;
+}
+
+function isRowidKey(table: SchemaTable, key: UniqueKey): boolean {
+  return table.primaryKeyIsRowid && key.columns[0] === table.primaryKey[0];
+}
+
+function planIndexes(
+  table: SchemaTable,
+  definition: TableDefinition,
+  columnNames: readonly string[],
+  limitColumn: string | null,
+): PlanIndex[] {
+  const indexes = (definition.indexes ?? []).map((index): PlanIndex => ({
+    name: index.name,
+    columns: index.columns.map((asked) => {
+      const name = columnName(table, asked);
+      const position = columnNames.indexOf(name);
+      if (position < 0) {
+        throw new ConfigError(
+          `The index ${JSON.stringify(index.name)} of ${JSON.stringify(table.name)} needs the column ${JSON.stringify(name)}, which is not among the columns to keep.`,
+        );
+      }
+      return position;
+    }),
+  }));
+  const names = new Set(indexes.map((index) => index.name));
+  if (names.size < indexes.length || (limitColumn !== null && names.has(NEWEST_INDEX))) {
+    throw new ConfigError(
+      `Two indexes of ${JSON.stringify(table.name)} have the same name (${JSON.stringify(NEWEST_INDEX)} belongs to tables with a limit).`,
+    );
+  }
+  if (limitColumn !== null) {
+    indexes.push({ name: NEWEST_INDEX, columns: [columnNames.indexOf(limitColumn)] });
+  }
+  return indexes;
+}
+
+/**
+ * Leaves out the rows whose target exists in the source but lies outside the target's limit. A row whose target does
+ * not exist at all is kept: the cache is a copy, and an orphan is for validation to report.
+ */
+function scopeFilter(
+  schema: SourceSchema,
+  table: SchemaTable,
+  references: readonly ReferenceDefinition[],
+  all: readonly TableDefinition[],
+): string | null {
+  const conditions: string[] = [];
+  for (const reference of references) {
+    const target = all.find((definition) => foldName(definition.name) === foldName(reference.table));
+    if (!target?.limit) continue;
+    const targetTable = findTable(schema, target.name);
+    const key = resolveKey(targetTable, target).columns;
+    if (key.length !== reference.columns.length) {
+      throw new ConfigError(
+        `The reference from ${JSON.stringify(table.name)} to ${JSON.stringify(target.name)} has ${reference.columns.length} columns, but the key there has ${key.length}.`,
+      );
+    }
+    const own = tuple(reference.columns.map((name) => columnName(table, name)));
+    const noNulls = key.map((name) => `${quoteIdentifier(name)} IS NOT NULL`).join(' AND ');
+    const newest = quoteIdentifier(columnName(targetTable, target.limit.newestBy));
+    const keyNewestFirst = key.map((name) => `${quoteIdentifier(name)} DESC`).join(', ');
+    const from = quoteIdentifier(targetTable.name);
+    const keyList = key.map(quoteIdentifier).join(', ');
+    const outOfScope =
+      `${own} IN (SELECT ${keyList} FROM ${from}) AND ` +
+      `${own} NOT IN (SELECT ${keyList} FROM ${from} WHERE ${noNulls} ` +
+      `ORDER BY ${newest} DESC, ${keyNewestFirst} LIMIT ${target.limit.count})`;
+    const when = reference.when
+      ? `${quoteIdentifier(columnName(table, reference.when.column))} IS ${literal(reference.when.equals)} AND `
+      : '';
+    conditions.push(`(${when}${outOfScope}) IS NOT TRUE`);
+  }
+  return conditions.length > 0 ? conditions.join(' AND ') : null;
+}
+
+function tuple(names: readonly string[]): string {
+  const list = names.map(quoteIdentifier).join(', ');
+  return names.length === 1 ? list : `(${list})`;
+}
+
+function literal(value: string | number): string {
+  return typeof value === 'number' ? String(value) : quoteText(value);
+}

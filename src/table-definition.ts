@@ -1,0 +1,92 @@
+import type { SqlValue } from './values.js';
+
+/** A column's declared type. A trailing `?` says that it may be NULL. */
+export type ColumnType =
+  | 'integer'
+  | 'real'
+  | 'text'
+  | 'blob'
+  | 'any'
+  | 'integer?'
+  | 'real?'
+  | 'text?'
+  | 'blob?'
+  | 'any?';
+
+type ValueOf<T extends ColumnType> = T extends `${infer Base extends ColumnType}?`
+  ? ValueOf<Base> | null
+  : T extends 'integer'
+    ? number | bigint
+    : T extends 'real'
+      ? number
+      : T extends 'text'
+        ? string
+        : T extends 'blob'
+          ? Uint8Array
+          : SqlValue;
+
+/** Keep only the newest `count` rows, ordered by `newestBy` (then by key) descending. NULLs are oldest. */
+export interface TableLimit {
+  readonly count: number;
+  readonly newestBy: string;
+}
+
+/** A secondary index kept in the cache: rows in the order of `columns`, then of the key. */
+export interface IndexDefinition {
+  readonly name: string;
+  readonly columns: readonly string[];
+}
+
+/**
+ * Rows of this table point at rows of another.
+ *
+ * A row whose target exists in the source but fell outside the target's `limit` is out of scope and is not cached.
+ * `when` restricts the rule to the rows in which one column has one value.
+ */
+export interface ReferenceDefinition {
+  readonly columns: readonly string[];
+  readonly table: string;
+  readonly when?: { readonly column: string; readonly equals: string | number };
+}
+
+/** What to sync of one table. Everything but the name has a default taken from the source's schema. */
+export interface TableDefinition<Columns extends ColumnTypes = ColumnTypes> {
+  readonly name: string;
+  /** Which columns to keep, and their types for the reader. Default: every column. */
+  readonly columns?: Columns;
+  /** The key's columns, unique and in key order. Default: the primary key, or the rowid where there is none. */
+  readonly key?: readonly string[];
+  readonly limit?: TableLimit;
+  readonly indexes?: readonly IndexDefinition[];
+  readonly references?: readonly ReferenceDefinition[];
+}
+
+export type ColumnTypes = Readonly<Record<string, ColumnType>>;
+
+/** The row type that a {@link TableDefinition} promises. */
+export type RowOf<Definition> =
+  Definition extends TableDefinition<infer Columns>
+    ? string extends keyof Columns
+      ? Readonly<Record<string, SqlValue>>
+      : { readonly [Name in keyof Columns]: ValueOf<Columns[Name]> }
+    : never;
+
+/**
+ * Declares a table, so that readers of it are typed.
+ *
+ * ```ts
+ * const patterns = defineTable({
+ *   name: 'patterns',
+ *   columns: { pattern_id: 'text', success_rate: 'real', context_domain: 'text?' },
+ *   key: ['pattern_id'],
+ * });
+ * const row = cache.table(patterns).get('p1'); // { pattern_id: string; success_rate: number; … } | undefined
+ * ```
+ *
+ * The types are the caller's promise about the source: they are not checked row by row.
+ */
+export function defineTable<const Columns extends ColumnTypes>(
+  definition: TableDefinition<Columns>,
+): TableDefinition<Columns> {
+  return definition;
+}

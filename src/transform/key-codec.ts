@@ -1,0 +1,262 @@
+import { CacheError } from '../errors.js';
+import { describeValue, InvalidText, type Cell, type SqlValue } from '../values.js';
+
+/**
+ * Keys as bytes whose `memcmp` order is SQLite's order of the values: NULL, then numbers by value (INTEGER and REAL
+ * together), then TEXT by its UTF-8 bytes, then BLOB.
+ *
+ * Each component is a tag byte and a body:
+ *
+ * | value  | tag  | body                                                                                          |
+ * |--------|------|-----------------------------------------------------------------------------------------------|
+ * | NULL   | 0x05 | none                                                                                          |
+ * | number | 0x10 | IEEE 754 double, big-endian, sign-flipped to sort; from ±2^53 on, two bytes more: how far the |
+ * |        |      | INTEGER lies above the largest double not greater than it                                     |
+ * | TEXT   | 0x20 | UTF-8                                                                                         |
+ * | BLOB   | 0x30 | the bytes                                                                                     |
+ *
+ * TEXT and BLOB before the last component are escaped (0x00 as 0x00 0xFF) and end with 0x00, as in FoundationDB's
+ * tuple layer (https://github.com/apple/foundationdb/blob/main/design/tuple.md). The last component is stored as it
+ * is, unless the key holds a NULL: then all components are escaped and the rowid follows as a last one, because SQLite
+ * does not keep a key with a NULL in it unique.
+ */
+
+/** lmdb-js's limit with 4 KiB pages. */
+export const MAX_KEY_BYTES = 1978;
+
+const TAG_NULL = 0x05;
+const TAG_NUMBER = 0x10;
+const TAG_TEXT = 0x20;
+const TAG_BLOB = 0x30;
+const TWO_53 = 2 ** 53;
+
+/** More than any number takes. */
+const NUMBER_BYTES = 11;
+
+const scratch = new DataView(new ArrayBuffer(8));
+
+/** The bytes that {@link writeKey} may need at most. */
+export function keyBound(values: readonly Cell[]): number {
+  let bound = NUMBER_BYTES;
+  for (const value of values) {
+    if (typeof value === 'string') bound += 2 + value.length * 6;
+    else if (value instanceof Uint8Array) bound += 2 + value.byteLength * 2;
+    else bound += NUMBER_BYTES;
+  }
+  return bound;
+}
+
+/**
+ * Writes a key into `target` at `at` and returns where it ends. The target must have {@link keyBound} bytes left.
+ *
+ * @param rowid completes the key when it holds a NULL.
+ */
+export function writeKey(
+  target: Buffer,
+  at: number,
+  values: readonly SqlValue[],
+  rowid?: number | bigint,
+): number {
+  const hasNull = values.includes(null);
+  const lastRaw = hasNull ? -1 : values.length - 1;
+  for (let i = 0; i < values.length; i++) {
+    at = writeComponent(target, at, values[i]!, i === lastRaw);
+  }
+  if (hasNull && rowid !== undefined) at = writeNumber(target, at, rowid);
+  return at;
+}
+
+/**
+ * The bytes of a key.
+ *
+ * @throws {CacheError} `KEY_INVALID` when a value cannot be part of a key or the key is too long.
+ */
+export function encodeKey(values: readonly SqlValue[], rowid?: number | bigint): Buffer {
+  for (const value of values) refuseUnkeyable(value);
+  const buffer = Buffer.allocUnsafe(keyBound(values));
+  const end = writeKey(buffer, 0, values, rowid);
+  if (end > MAX_KEY_BYTES) {
+    throw new CacheError('KEY_INVALID', `The key takes ${end} bytes; the cache holds keys of at most ${MAX_KEY_BYTES}.`);
+  }
+  return buffer.subarray(0, end);
+}
+
+/**
+ * The bytes that all keys beginning with these leading values begin with. For range reads over part of a composite
+ * key or index.
+ */
+export function encodeKeyPrefix(values: readonly SqlValue[]): Buffer {
+  for (const value of values) refuseUnkeyable(value);
+  const buffer = Buffer.allocUnsafe(keyBound(values));
+  let at = 0;
+  for (const value of values) at = writeComponent(buffer, at, value, false);
+  return buffer.subarray(0, at);
+}
+
+/** The values of a key as {@link writeKey} wrote it; a completing rowid, where there is one, comes last. */
+export function decodeKey(key: Uint8Array): SqlValue[] {
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  // Only an escaped component can be followed by another; a raw one ends with the key.
+  const escaped = hasNullComponent(bytes);
+  const values: SqlValue[] = [];
+  let at = 0;
+  while (at < bytes.length) {
+    const tag = bytes[at]!;
+    at++;
+    if (tag === TAG_NULL) values.push(null);
+    else if (tag === TAG_NUMBER) {
+      const [value, next] = readNumber(bytes, at);
+      values.push(value);
+      at = next;
+    } else {
+      const end = findTerminator(bytes, at);
+      const raw = !escaped && end === bytes.length;
+      const body = raw ? bytes.subarray(at) : unescape(bytes.subarray(at, end));
+      values.push(tag === TAG_TEXT ? body.toString('utf8') : new Uint8Array(body));
+      at = raw ? bytes.length : end + 1;
+    }
+  }
+  return values;
+}
+
+function refuseUnkeyable(value: SqlValue): void {
+  const type = typeof value;
+  const fits =
+    value === null ||
+    type === 'string' ||
+    (type === 'number' && !Number.isNaN(value)) ||
+    (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) ||
+    value instanceof Uint8Array;
+  if (!fits) {
+    throw new CacheError('KEY_INVALID', `A key value must be text, a number, bytes or null, not ${describeKeyType(value)}.`);
+  }
+}
+
+function describeKeyType(value: unknown): string {
+  if (typeof value === 'number' || typeof value === 'bigint') return `the number ${value}`;
+  return value === undefined ? 'undefined' : `a ${typeof value}`;
+}
+
+function writeComponent(target: Buffer, at: number, value: SqlValue, raw: boolean): number {
+  if (value === null) {
+    target[at] = TAG_NULL;
+    return at + 1;
+  }
+  if (typeof value === 'string') {
+    target[at] = TAG_TEXT;
+    const start = at + 1;
+    const end = start + target.write(value, start, 'utf8');
+    return raw ? end : terminate(target, start, end);
+  }
+  if (value instanceof Uint8Array) {
+    target[at] = TAG_BLOB;
+    target.set(value, at + 1);
+    const end = at + 1 + value.byteLength;
+    return raw ? end : terminate(target, at + 1, end);
+  }
+  return writeNumber(target, at, value);
+}
+
+/** Escapes the zero bytes of a component in place and ends it with one. */
+function terminate(target: Buffer, start: number, end: number): number {
+  let zero = target.indexOf(0, start);
+  while (zero >= 0 && zero < end) {
+    target.copyWithin(zero + 2, zero + 1, end);
+    target[zero + 1] = 0xff;
+    end++;
+    zero = target.indexOf(0, zero + 2);
+  }
+  target[end] = 0;
+  return end + 1;
+}
+
+function unescape(body: Buffer): Buffer {
+  const out = Buffer.alloc(body.length);
+  let length = 0;
+  for (let i = 0; i < body.length; i++) {
+    out[length++] = body[i]!;
+    if (body[i] === 0) i++;
+  }
+  return out.subarray(0, length);
+}
+
+function findTerminator(bytes: Buffer, from: number): number {
+  for (let at = from; at < bytes.length; at++) {
+    if (bytes[at] !== 0) continue;
+    if (bytes[at + 1] === 0xff) at++;
+    else return at;
+  }
+  return bytes.length;
+}
+
+function hasNullComponent(bytes: Buffer): boolean {
+  let at = 0;
+  while (at < bytes.length) {
+    const tag = bytes[at]!;
+    if (tag === TAG_NULL) return true;
+    at = tag === TAG_NUMBER ? readNumber(bytes, at + 1)[1] : findTerminator(bytes, at + 1) + 1;
+  }
+  return false;
+}
+
+function writeNumber(target: Buffer, at: number, value: number | bigint): number {
+  let double: number;
+  let above = 0;
+  if (typeof value === 'bigint') {
+    double = Number(value);
+    let distance = value - BigInt(double);
+    if (distance < 0n) {
+      double = nextBelow(double);
+      distance = value - BigInt(double);
+    }
+    above = Number(distance);
+  } else {
+    // There is one zero.
+    double = value === 0 ? 0 : value;
+  }
+  target[at] = TAG_NUMBER;
+  writeSortableDouble(target, at + 1, double);
+  if (Math.abs(double) < TWO_53 || !Number.isFinite(double)) return at + 9;
+  target[at + 9] = above >>> 8;
+  target[at + 10] = above & 0xff;
+  return at + NUMBER_BYTES;
+}
+
+function readNumber(bytes: Buffer, at: number): [number | bigint, number] {
+  const positive = (bytes[at]! & 0x80) !== 0;
+  for (let i = 0; i < 8; i++) {
+    const byte = bytes[at + i]!;
+    scratch.setUint8(i, positive ? (i === 0 ? byte ^ 0x80 : byte) : byte ^ 0xff);
+  }
+  const double = scratch.getFloat64(0);
+  if (Math.abs(double) < TWO_53 || !Number.isFinite(double)) return [double, at + 8];
+  const above = (bytes[at + 8]! << 8) | bytes[at + 9]!;
+  const fitsInt64 = double >= -(2 ** 63) && double < 2 ** 63;
+  return [fitsInt64 ? BigInt(double) + BigInt(above) : double, at + 10];
+}
+
+/** Positive doubles sort as their bits do; negative ones in reverse. So flip the sign, or for negatives all bits. */
+function writeSortableDouble(target: Buffer, at: number, double: number): void {
+  scratch.setFloat64(0, double);
+  const negative = (scratch.getUint8(0) & 0x80) !== 0;
+  const high = scratch.getUint32(0);
+  const low = scratch.getUint32(4);
+  target.writeUInt32BE((negative ? ~high : high ^ 0x80000000) >>> 0, at);
+  target.writeUInt32BE((negative ? ~low : low) >>> 0, at + 4);
+}
+
+/** The next double below a finite, non-zero one. */
+function nextBelow(double: number): number {
+  scratch.setFloat64(0, double);
+  const bits = scratch.getBigInt64(0);
+  scratch.setBigInt64(0, double > 0 ? bits - 1n : bits + 1n);
+  return scratch.getFloat64(0);
+}
+
+/** The reason why a row cannot have a key, or null. */
+export function unkeyableReason(values: readonly Cell[]): string | null {
+  for (const value of values) {
+    if (value instanceof InvalidText) return `the key holds ${describeValue(value)}`;
+  }
+  return null;
+}
