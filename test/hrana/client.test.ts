@@ -37,8 +37,8 @@ const hasCode =
   };
 
 for (const scheme of ['http', 'ws'] as const) {
-  describe(`@libsql/client over ${scheme}`, () => {
-    it('round trips values of all types exactly', async () => {
+  void describe(`@libsql/client over ${scheme}`, () => {
+    void it('round trips values of all types exactly', async () => {
       await withServer({}, (server) =>
         withClient(server, scheme, async (client) => {
           await client.execute(SCHEMA);
@@ -74,7 +74,7 @@ for (const scheme of ['http', 'ws'] as const) {
       );
     });
 
-    it('reports columns, changes and rowids', async () => {
+    void it('reports columns, changes and rowids', async () => {
       await withServer({}, (server) =>
         withClient(server, scheme, async (client) => {
           await client.execute(SCHEMA);
@@ -100,7 +100,7 @@ for (const scheme of ['http', 'ws'] as const) {
       );
     });
 
-    it('commits and rolls back batches and transactions', async () => {
+    void it('commits and rolls back batches and transactions', async () => {
       await withServer({}, (server) =>
         withClient(server, scheme, async (client) => {
           await client.execute(SCHEMA);
@@ -143,7 +143,7 @@ for (const scheme of ['http', 'ws'] as const) {
       );
     });
 
-    it('answers errors with the codes of the reference', async () => {
+    void it('answers errors with the codes of the reference', async () => {
       await withServer({}, (server) =>
         withClient(server, scheme, async (client) => {
           await client.execute(SCHEMA);
@@ -186,7 +186,7 @@ for (const scheme of ['http', 'ws'] as const) {
       );
     });
 
-    it('asks for the token', async () => {
+    void it('asks for the token', async () => {
       await withServer({ token: 'secret' }, async (server) => {
         await withClient(
           server,

@@ -277,12 +277,12 @@ function exactTextQuery(
   return {
     native,
     decode(row) {
-      const decoded = new Array<SqlValue>(names.length);
-      for (let i = 0; i < names.length; i++) {
-        const cell = row[maskCount + i] ?? null;
+      const decoded = row.slice(maskCount);
+      for (const [i, cell] of decoded.entries()) {
         const mask = row[Math.floor(i / MASK_BITS)] as bigint;
-        const isText = cell instanceof Uint8Array && isBitSet(mask, i % MASK_BITS);
-        decoded[i] = isText ? decodeText(cell) : cell;
+        if (cell instanceof Uint8Array && isBitSet(mask, i % MASK_BITS)) {
+          decoded[i] = decodeText(cell);
+        }
       }
       return decoded;
     },
