@@ -3,8 +3,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { Strike } from './faults.js';
 import type { StatsCollector } from './stats.js';
 
-/** Lets bytes already written reach the client before a reset discards what is unread. */
-const FLUSH_MS = 20;
+/** Lets bytes already written reach the client before its end discards what is unread. */
+export const FLUSH_MS = 20;
 
 /**
  * The body of one response, with backpressure: a write waits until the client has taken enough.

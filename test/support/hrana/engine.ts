@@ -183,25 +183,27 @@ export class PreparedStatement {
     const native = exact?.native ?? this.#native;
     const iterator = native.raw(true).safeIntegers(true).iterate(bound);
     let done = false;
+    let rows: Row[] = [];
     try {
       while (!done) {
-        const rows: Row[] = [];
-        while (rows.length < ROWS_PER_CHUNK) {
-          const next = iterator.next();
-          if (next.done === true) {
-            done = true;
-            break;
-          }
+        const next = iterator.next();
+        if (next.done === true) {
+          done = true;
+        } else {
           const row = next.value as SqlValue[];
           rows.push(exact === undefined ? row : exact.decode(row));
         }
-        if (rows.length > 0) {
+        if (rows.length === ROWS_PER_CHUNK || (done && rows.length > 0)) {
           yield rows;
+          rows = [];
         }
       }
     } catch (error) {
-      // A statement that has failed is over; one that failed to be decoded is not.
+      // A statement that has failed is over; one whose row cannot be decoded is not.
       done = nativeError(error) !== undefined;
+      if (rows.length > 0) {
+        yield rows;
+      }
       throw error;
     } finally {
       if (!done) {

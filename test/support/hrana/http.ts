@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { setImmediate as yieldThread, setTimeout as sleep } from 'node:timers/promises';
 import { checkAuth } from './auth.js';
-import { BodySink } from './body-sink.js';
+import { BodySink, FLUSH_MS } from './body-sink.js';
 import type { ServedDatabase } from './database.js';
 import { ProtocolError, ResponseError, ServerError, StreamExpiredError } from './errors.js';
 import type { FaultRules, Strike } from './faults.js';
@@ -323,6 +323,7 @@ export class HttpHandler {
           await flush();
         }
         // The reference ends the body with an error, which the client sees as a reset.
+        await sleep(FLUSH_MS);
         res.destroy(error instanceof Error ? error : undefined);
         return;
       }
