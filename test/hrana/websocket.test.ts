@@ -5,7 +5,7 @@ import { createClient } from '@libsql/client';
 import { WebSocket } from 'ws';
 import type { HranaServer } from '../support/hrana/server.js';
 import { dig, fields, int, message, value } from './hand-protobuf.js';
-import { fill, type Json, JsonPath } from './raw-http.js';
+import { fill, type Json, JsonPath, run } from './raw-http.js';
 import { withServer } from './temp-database.js';
 
 /** A WebSocket whose messages are awaited one by one. */
@@ -269,6 +269,13 @@ void describe('ordered faults over WebSocket', () => {
         const bytes = await c.next();
         assert.throws(() => JSON.parse(bytes.toString()) as unknown);
       });
+      await server.fault({ action: { kind: 'reset', when: 'after' }, sql: /CREATE/ });
+      await prepared(async (c) => {
+        const request = select('CREATE TABLE made (a)');
+        c.ws.send(JSON.stringify({ type: 'request', request_id: 1, request }));
+        assert.equal((await c.closed)[0], 1006);
+      });
+      await run(server, 'INSERT INTO made VALUES (1)');
       await server.fault({ action: { kind: 'status', status: 503 }, transport: 'ws-upgrade' });
       const refused = new WebSocket(server.wsUrl, ['hrana2']);
       const [error] = (await once(refused, 'error')) as [Error];

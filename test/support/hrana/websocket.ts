@@ -238,9 +238,15 @@ class WebSocketSession {
           this.#subprotocol.encoding === 'json' ? '{"type":"response_ok",' : Buffer.from([0x0f]),
         );
         return;
+      case 'reset':
+        if (action.when === 'after') {
+          void this.#thenBreak(this.#request(request));
+          return;
+        }
+        this.#break();
+        return;
       default:
-        this.#end();
-        this.#ws.terminate();
+        this.#break();
         return;
     }
     const delayMs = this.#parts.options.latencyMs + latencyMs;
@@ -517,6 +523,16 @@ class WebSocketSession {
       this.#ws.close(code, bytes.toString('utf8').replace(/\uFFFD+$/, ''));
       this.#end();
     }
+  }
+
+  async #thenBreak(response: WsResponse | Promise<WsResponse>): Promise<void> {
+    await Promise.allSettled([response]);
+    this.#break();
+  }
+
+  #break(): void {
+    this.#end();
+    this.#ws.terminate();
   }
 
   #end(): void {
