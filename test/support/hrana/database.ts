@@ -1,6 +1,8 @@
 import Database from 'libsql';
 import { EngineConnection } from './engine.js';
 
+const MAX_SPARE_CONNECTIONS = 16;
+
 export interface DatabaseLimits {
   /** A transaction that blocks a writer for longer is rolled back (5 s in sqld). */
   readonly transactionTimeoutMs: number;
@@ -23,7 +25,9 @@ export class ServedDatabase {
   readonly #file: string;
   readonly #connections = new Set<StreamConnection>();
   readonly #parsed = new Set<string>();
+  readonly #spare: EngineConnection[] = [];
   #frameNo = 0n;
+  #isClosed = false;
 
   constructor(file: string, limits: DatabaseLimits, observer: DatabaseObserver) {
     this.#file = file;
@@ -37,8 +41,11 @@ export class ServedDatabase {
 
   open(): StreamConnection {
     const connection = new StreamConnection(
-      () => new EngineConnection(this.#file, this.#parsed),
-      () => this.#connections.delete(connection),
+      () => this.#spare.pop() ?? new EngineConnection(this.#file, this.#parsed),
+      (engine) => {
+        this.#connections.delete(connection);
+        this.#retire(engine);
+      },
     );
     this.#connections.add(connection);
     return connection;
@@ -64,8 +71,27 @@ export class ServedDatabase {
   }
 
   close(): void {
+    this.#isClosed = true;
     for (const connection of this.#connections) {
       connection.close();
+    }
+    for (const engine of this.#spare.splice(0)) {
+      engine.close();
+    }
+  }
+
+  /**
+   * Keeps a connection for the next stream where no stream could tell: the file descriptors of
+   * a closed one stay open until its statements are collected.
+   */
+  #retire(engine: EngineConnection | undefined): void {
+    if (engine === undefined) {
+      return;
+    }
+    if (!this.#isClosed && engine.isFresh && this.#spare.length < MAX_SPARE_CONNECTIONS) {
+      this.#spare.push(engine);
+    } else {
+      engine.close();
     }
   }
 }
@@ -73,7 +99,7 @@ export class ServedDatabase {
 /** The engine connection of one stream, opened at its first use. */
 export class StreamConnection {
   readonly #connect: () => EngineConnection;
-  readonly #onClose: () => void;
+  readonly #onClose: (engine: EngineConnection | undefined) => void;
   #engine: EngineConnection | undefined;
   #closed = false;
   #turn: Promise<void> = Promise.resolve();
@@ -81,7 +107,10 @@ export class StreamConnection {
   /** Rolled back for another writer's sake: the next program is told so, once. */
   #timedOut = false;
 
-  constructor(connect: () => EngineConnection, onClose: () => void) {
+  constructor(
+    connect: () => EngineConnection,
+    onClose: (engine: EngineConnection | undefined) => void,
+  ) {
     this.#connect = connect;
     this.#onClose = onClose;
   }
@@ -141,9 +170,9 @@ export class StreamConnection {
   close(): void {
     if (!this.#closed) {
       this.#closed = true;
-      this.#onClose();
       this.#writingSince = undefined;
-      this.#engine?.close();
+      this.#onClose(this.#engine);
+      this.#engine = undefined;
     }
   }
 }

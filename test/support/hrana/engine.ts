@@ -94,6 +94,7 @@ export class EngineConnection {
   readonly #db: NativeDatabase;
   /** Texts the engine's parser has accepted once: syntax does not depend on the schema. */
   readonly #parsed: Set<string>;
+  #isFresh = true;
 
   constructor(file: string, parsed: Set<string>) {
     this.#db = new Database(file, { timeout: 0 });
@@ -102,6 +103,11 @@ export class EngineConnection {
 
   get isAutocommit(): boolean {
     return !this.#db.inTransaction;
+  }
+
+  /** Whether it cannot be told from a new connection: it has only read. */
+  get isFresh(): boolean {
+    return this.#isFresh && this.isAutocommit;
   }
 
   /** sqld refuses a syntax error before it runs anything; other errors wait for execution. */
@@ -126,6 +132,9 @@ export class EngineConnection {
   }
 
   prepare(statement: AnalyzedStatement): PreparedStatement {
+    const { isPragma, kind } = statement;
+    // Writes show in changes() and last_insert_rowid(), some pragmas in what follows.
+    this.#isFresh &&= !isPragma && (kind === 'read' || kind === 'txn-begin' || kind === 'txn-end');
     try {
       return new PreparedStatement(this.#db, this.#db.prepare(statement.sql), statement);
     } catch (error) {
