@@ -1,0 +1,191 @@
+import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { open, type Database, type RootDatabase } from 'lmdb';
+import { CacheError } from '../errors.js';
+import { MAX_DATABASES, type Catalog, type SyncRecord, type TableState } from './catalog.js';
+import { cacheIoError } from './files.js';
+import { dataPath } from './layout.js';
+import { packMeta, unpackMeta } from './record.js';
+
+/** A database of one generation: keys and values are bytes. */
+export type BytesDatabase = Omit<Database<Buffer, Buffer>, 'getBinaryFast'> & {
+  // lmdb-js takes the options here as in `get`; its types leave them out.
+  getBinaryFast(key: Buffer, options?: { transaction?: ReadTransaction }): Buffer | undefined;
+};
+
+/** One state of the environment, for reads that belong together. */
+export type ReadTransaction = ReturnType<Database<Buffer, Buffer>['useReadTransaction']>;
+
+const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const;
+
+const CATALOG = Buffer.from('catalog');
+const SYNC = Buffer.from('sync');
+const SOURCE = Buffer.from('source');
+const tableStateKey = (id: number) => Buffer.from(`table:${id}`);
+
+export interface EnvironmentOptions {
+  /**
+   * For a generation that nobody reads yet: commits are left to the operating system, and {@link Environment.close}
+   * forces them to disk. A killed process loses nothing by that; a crashed machine may.
+   */
+  readonly unpublished?: boolean;
+}
+
+/**
+ * One generation's LMDB environment and the databases in it.
+ *
+ * | database   | key               | value                                                      |
+ * |------------|-------------------|------------------------------------------------------------|
+ * | meta       | `catalog`, `sync`, `source`, `table:<id>` | msgpack                            |
+ * | `r<id>`    | a row's key       | the row as msgpack, then its checksum                      |
+ * | `i<id>.<n>`| index key         | the row's key                                              |
+ * | `s<id>`    | a row's key       | nothing: rows seen, or rows to remove, of a sync under way |
+ * | `q<id>`    | a number          | msgpack: a row set aside, and why                          |
+ *
+ * lmdb-js keeps one native environment for each file in a process, shared by all threads, and the options of whoever
+ * opens it first hold for all: so readers open it as writers do.
+ */
+export class Environment {
+  readonly #root: RootDatabase<Buffer, Buffer>;
+  readonly #meta: BytesDatabase;
+  readonly #databases = new Map<string, BytesDatabase>();
+  readonly #dir: string;
+  readonly #unpublished: boolean;
+
+  constructor(generationDir: string, options: EnvironmentOptions = {}) {
+    this.#dir = generationDir;
+    this.#unpublished = options.unpublished ?? false;
+    try {
+      this.#root = open<Buffer, Buffer>(generationDir, {
+        ...BYTES,
+        noSubdir: false,
+        maxDbs: MAX_DATABASES,
+        ...(this.#unpublished ? { noSync: true } : {}),
+      });
+      this.#meta = this.database('meta');
+    } catch (error) {
+      throw lmdbError(error, generationDir);
+    }
+  }
+
+  /** The database of this name, made if there is none. */
+  database(name: string): BytesDatabase {
+    let database = this.#databases.get(name);
+    if (!database) {
+      database = this.#root.openDB<Buffer, Buffer>(name, BYTES);
+      this.#databases.set(name, database);
+    }
+    return database;
+  }
+
+  rows(tableId: number): BytesDatabase {
+    return this.database(`r${tableId}`);
+  }
+
+  index(tableId: number, index: number): BytesDatabase {
+    return this.database(`i${tableId}.${index}`);
+  }
+
+  scratch(tableId: number): BytesDatabase {
+    return this.database(`s${tableId}`);
+  }
+
+  quarantine(tableId: number): BytesDatabase {
+    return this.database(`q${tableId}`);
+  }
+
+  /** Runs `write` in one transaction. The block must be synchronous and return nothing that waits. */
+  transaction<T>(write: () => T): T {
+    try {
+      return this.#root.transactionSync(write);
+    } catch (error) {
+      throw lmdbError(error, this.#dir);
+    }
+  }
+
+  catalog(transaction?: ReadTransaction): Catalog {
+    return this.#read<Catalog>(CATALOG, transaction) ?? { tables: [] };
+  }
+
+  putCatalog(catalog: Catalog): void {
+    this.#meta.putSync(CATALOG, packMeta(catalog));
+  }
+
+  tableState(tableId: number, transaction?: ReadTransaction): TableState {
+    return this.#read<TableState>(tableStateKey(tableId), transaction) ?? { rows: 0, checkpoint: null };
+  }
+
+  putTableState(tableId: number, state: TableState): void {
+    this.#meta.putSync(tableStateKey(tableId), packMeta(state));
+  }
+
+  syncRecord(): SyncRecord | null {
+    return this.#read<SyncRecord>(SYNC) ?? null;
+  }
+
+  putSyncRecord(record: SyncRecord): void {
+    this.#meta.putSync(SYNC, packMeta(record));
+  }
+
+  /** The fingerprint of the source that this generation is a copy of, or null before the first sync. */
+  source(): string | null {
+    return this.#read<string>(SOURCE) ?? null;
+  }
+
+  putSource(fingerprint: string): void {
+    this.#meta.putSync(SOURCE, packMeta(fingerprint));
+  }
+
+  /** Lets reads of this thread see what was committed last. */
+  refresh(): void {
+    this.#root.resetReadTxn();
+  }
+
+  async close(): Promise<void> {
+    await this.#root.close();
+    if (!this.#unpublished) return;
+    const path = dataPath(this.#dir);
+    try {
+      const fd = openSync(path, 'r+');
+      try {
+        fsyncSync(fd);
+      } finally {
+        closeSync(fd);
+      }
+    } catch (error) {
+      throw cacheIoError(error, path);
+    }
+  }
+
+  #read<T>(key: Buffer, transaction?: ReadTransaction): T | undefined {
+    const bytes = this.#meta.get(key, transaction ? { transaction } : undefined);
+    return bytes === undefined ? undefined : unpackMeta<T>(bytes);
+  }
+}
+
+const ENOSPC = 28;
+const EFBIG = 27;
+const EIO = 5;
+const MDB_CORRUPTED = -30796;
+const MDB_PAGE_NOTFOUND = -30797;
+
+/** Gives an LMDB failure its code. lmdb-js puts LMDB's or the system's number on `code`. */
+export function lmdbError(error: unknown, path: string): unknown {
+  if (!(error instanceof Error) || error instanceof CacheError) return error;
+  const code = 'code' in error ? error.code : undefined;
+  const context = { path, lmdbCode: typeof code === 'number' || typeof code === 'string' ? code : null };
+  if (code === ENOSPC || code === EFBIG || code === EIO || code === 'ENOSPC' || code === 'EIO') {
+    return new CacheError('CACHE_FULL', `LMDB cannot write ${JSON.stringify(path)}: ${error.message}.`, {
+      cause: error,
+      context,
+      hint: 'The disk is full or failing. Free some space; what was committed is kept, and the next sync goes on from it.',
+    });
+  }
+  if (code === MDB_CORRUPTED || code === MDB_PAGE_NOTFOUND) {
+    return new CacheError('CACHE_CORRUPT', `The cache in ${JSON.stringify(path)} is damaged: ${error.message}.`, {
+      cause: error,
+      context,
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    });
+  }
+  return error;
+}

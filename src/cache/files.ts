@@ -1,0 +1,87 @@
+import { open, rename, rm, mkdir } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { CacheError } from '../errors.js';
+
+/** Cache files are for their owner alone: they hold the source's data. */
+export const FILE_MODE = 0o600;
+export const DIRECTORY_MODE = 0o700;
+
+/**
+ * Replaces a file's content so that after a crash it has either the old content or the new one, whole: written beside
+ * it, forced to disk, renamed over it, and the directory forced to disk.
+ */
+export async function writeFileAtomic(path: string, content: string): Promise<void> {
+  const temporary = `${path}.${process.pid}.tmp`;
+  try {
+    const file = await open(temporary, 'w', FILE_MODE);
+    try {
+      await file.writeFile(content);
+      await file.sync();
+    } finally {
+      await file.close();
+    }
+    await rename(temporary, path);
+    await syncDirectory(dirname(path));
+  } catch (error) {
+    await rm(temporary, { force: true });
+    throw cacheIoError(error, path);
+  }
+}
+
+export async function makeDirectory(path: string): Promise<void> {
+  try {
+    await mkdir(path, { recursive: true, mode: DIRECTORY_MODE });
+  } catch (error) {
+    throw cacheIoError(error, path);
+  }
+}
+
+/** Forces a directory's entries to disk, where the system can. */
+async function syncDirectory(path: string): Promise<void> {
+  if (process.platform === 'win32') return;
+  const directory = await open(path, 'r');
+  try {
+    await directory.sync();
+  } finally {
+    await directory.close();
+  }
+}
+
+/** Gives a failure of the file system its code, path and advice. */
+export function cacheIoError(error: unknown, path: string): CacheError {
+  if (error instanceof CacheError) return error;
+  const systemCode =
+    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+  const context = { path, systemCode };
+  const shown = JSON.stringify(path);
+  switch (systemCode) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+    case 'EFBIG':
+      return new CacheError('CACHE_FULL', `There is no room to write ${shown}.`, {
+        cause: error,
+        context,
+        hint: 'Free some space, or move the cache to another disk. What was committed is kept.',
+      });
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new CacheError('CACHE_IO', `${shown} cannot be written by this user.`, {
+        cause: error,
+        context,
+        hint: 'Choose another --cache directory, or change its owner.',
+      });
+    case 'EEXIST':
+    case 'ENOTDIR':
+      return new CacheError('CACHE_IO', `${shown} cannot be a directory: a file is in the way.`, {
+        cause: error,
+        context,
+        hint: 'Choose another --cache directory.',
+      });
+    default:
+      return new CacheError('CACHE_IO', `${shown} cannot be used${systemCode ? ` (${systemCode})` : ''}.`, {
+        cause: error,
+        context,
+      });
+  }
+}

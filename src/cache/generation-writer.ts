@@ -1,0 +1,418 @@
+import { StorageSyncError } from '../errors.js';
+import type { RejectedRow } from '../source/page-reader.js';
+import type { TablePlan } from '../source/plan.js';
+import { recordsOf, type Batch } from '../transform/batch.js';
+import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
+import {
+  mergeCatalog,
+  NEW_LANE,
+  ZERO_COUNTERS,
+  type LaneCheckpoint,
+  type SyncRecord,
+  type TableCheckpoint,
+  type TableCounters,
+} from './catalog.js';
+import type { Environment } from './environment.js';
+import { indexKey } from './index-key.js';
+import { decodeRecord, packMeta } from './record.js';
+
+/** A table as a sync finds it. */
+export interface PreparedTable {
+  readonly id: number;
+  readonly rows: number;
+  readonly checkpoint: TableCheckpoint;
+  /** True when the checkpoint is that of an interrupted sync. */
+  readonly resumed: boolean;
+}
+
+/** One batch for one lane of a table, and where it leaves the lane. */
+export interface BatchWrite {
+  readonly tableId: number;
+  readonly lane: number;
+  /** This batch's number in its lane, from 1. */
+  readonly sequence: number;
+  readonly batch: Batch;
+  readonly rejected: readonly RejectedRow[];
+  readonly position: Uint8Array | null;
+  readonly done: boolean;
+}
+
+export interface SweepProgress {
+  readonly counters: TableCounters;
+  readonly done: boolean;
+}
+
+/** Rows looked at or removed in one transaction of a sweep. */
+const SWEEP_CHUNK = 2000;
+const NOTHING = Buffer.alloc(0);
+const APPEND = { append: true };
+
+/**
+ * Writes one generation. Every method that changes something is one LMDB transaction, or a run of them with a
+ * checkpoint in each, so that a kill at any instant leaves rows and checkpoint agreeing.
+ *
+ * A row that the source no longer has is removed only when its table was read to the end: until then it stands in the
+ * scratch database.
+ */
+export class GenerationWriter {
+  readonly #environment: Environment;
+  readonly #checksum: Checksum;
+  readonly #plans = new Map<number, TablePlan>();
+
+  constructor(environment: Environment, checksum: Checksum) {
+    this.#environment = environment;
+    this.#checksum = checksum;
+  }
+
+  /**
+   * Enters the tables of a sync in the catalog, and finds or makes their checkpoints. A checkpoint of an interrupted
+   * sync is gone on from; a completed one is replaced.
+   */
+  prepare(plans: readonly TablePlan[], sync: string, source: string): PreparedTable[] {
+    const environment = this.#environment;
+    environment.refresh();
+    const catalog = mergeCatalog(environment.catalog(), plans);
+    const tables = plans.map((plan) => catalog.tables.find((table) => table.plan.name === plan.name)!);
+    // Opening a database is a transaction of its own, which LMDB does not nest.
+    for (const { id, plan } of tables) {
+      environment.rows(id);
+      environment.scratch(id);
+      environment.quarantine(id);
+      plan.indexes.forEach((_, at) => environment.index(id, at));
+      this.#plans.set(id, plan);
+    }
+    return environment.transaction(() => {
+      environment.putCatalog(catalog);
+      environment.putSource(source);
+      return tables.map(({ id }): PreparedTable => {
+        const { rows, checkpoint } = environment.tableState(id);
+        if (checkpoint && checkpoint.phase !== 'complete') {
+          return { id, rows, checkpoint, resumed: true };
+        }
+        environment.scratch(id).clearSync();
+        environment.quarantine(id).clearSync();
+        const now = Date.now();
+        const started: TableCheckpoint = {
+          sync,
+          phase: 'reading',
+          fresh: rows === 0,
+          lanes: [NEW_LANE],
+          counters: ZERO_COUNTERS,
+          sweepAfter: null,
+          startedAt: now,
+          updatedAt: now,
+        };
+        environment.putTableState(id, { rows, checkpoint: started });
+        return { id, rows, checkpoint: started, resumed: false };
+      });
+    });
+  }
+
+  /** Commits one batch with the checkpoint it leads to. */
+  write(write: BatchWrite): TableCheckpoint {
+    const { tableId, lane: laneNumber, batch, rejected } = write;
+    const plan = this.#plan(tableId);
+    const environment = this.#environment;
+    environment.refresh();
+    const { rows, checkpoint } = this.#reading(tableId);
+    const lane = checkpoint.lanes[laneNumber] ?? NEW_LANE;
+    if (write.sequence !== lane.sequence + 1) {
+      throw new StorageSyncError(
+        'WORKER_FAILED',
+        `Batch ${write.sequence} of ${JSON.stringify(plan.name)} came after batch ${lane.sequence}.`,
+      );
+    }
+    const arena = Buffer.from(batch.arena);
+    const merge = checkpoint.fresh ? null : this.#compare(tableId, plan, lane, write, arena);
+
+    return environment.transaction(() => {
+      const tally = this.#putRecords(tableId, plan, batch, arena, checkpoint.fresh, merge?.unchanged);
+      const scratch = environment.scratch(tableId);
+      if (merge) for (const key of merge.scratch) scratch.putSync(key, NOTHING);
+      this.#quarantine(tableId, rejected, checkpoint.counters.rowsQuarantined);
+
+      const next: TableCheckpoint = {
+        ...checkpoint,
+        lanes: replaceAt(checkpoint.lanes, laneNumber, {
+          position: write.position,
+          lastKey: lastKey(batch, arena) ?? lane.lastKey,
+          sequence: write.sequence,
+          rowsSeen: lane.rowsSeen + batch.count + rejected.length,
+          done: write.done,
+        }),
+        counters: {
+          rowsRead: checkpoint.counters.rowsRead + batch.count + rejected.length,
+          rowsWritten: checkpoint.counters.rowsWritten + tally.written,
+          rowsUnchanged: checkpoint.counters.rowsUnchanged + batch.count - tally.written,
+          rowsDeleted: checkpoint.counters.rowsDeleted,
+          rowsQuarantined: checkpoint.counters.rowsQuarantined + rejected.length,
+          bytesWritten: checkpoint.counters.bytesWritten + tally.bytes,
+        },
+        updatedAt: Date.now(),
+      };
+      const read = next.lanes.every((each) => each.done);
+      const phased = read ? { ...next, phase: checkpoint.fresh ? ('complete' as const) : ('sweeping' as const) } : next;
+      environment.putTableState(tableId, { rows: rows + tally.added, checkpoint: phased });
+      return phased;
+    });
+  }
+
+  /** Removes some of the rows that a completely read table no longer has. Call until it is done. */
+  sweep(tableId: number): SweepProgress {
+    const environment = this.#environment;
+    environment.refresh();
+    const { rows, checkpoint } = environment.tableState(tableId);
+    if (!checkpoint || checkpoint.phase !== 'sweeping') {
+      return { counters: checkpoint?.counters ?? ZERO_COUNTERS, done: true };
+    }
+    const plan = this.#plan(tableId);
+    const found = plan.inKeyOrder
+      ? this.#markedRows(tableId)
+      : this.#unseenRows(tableId, checkpoint.sweepAfter);
+    return environment.transaction(() => {
+      let deleted = 0;
+      for (const key of found.remove) {
+        if (this.#removeRow(tableId, plan, key)) deleted++;
+      }
+      if (plan.inKeyOrder) for (const key of found.remove) environment.scratch(tableId).removeSync(key);
+      if (found.done) environment.scratch(tableId).clearSync();
+      const counters = {
+        ...checkpoint.counters,
+        rowsDeleted: checkpoint.counters.rowsDeleted + deleted,
+      };
+      environment.putTableState(tableId, {
+        rows: rows - deleted,
+        checkpoint: {
+          ...checkpoint,
+          counters,
+          phase: found.done ? 'complete' : 'sweeping',
+          sweepAfter: found.after,
+          updatedAt: Date.now(),
+        },
+      });
+      return { counters, done: found.done };
+    });
+  }
+
+  /** Records that a sync is complete. With `only`, tables that are not among these ids are dropped. */
+  complete(record: SyncRecord, only: readonly number[] | null): void {
+    const environment = this.#environment;
+    const catalog = environment.catalog();
+    const gone = only === null ? [] : catalog.tables.filter((table) => !only.includes(table.id));
+    for (const { id, plan } of gone) {
+      environment.rows(id);
+      plan.indexes.forEach((_, at) => environment.index(id, at));
+    }
+    environment.transaction(() => {
+      for (const { id, plan } of gone) {
+        environment.rows(id).clearSync();
+        plan.indexes.forEach((_, at) => environment.index(id, at).clearSync());
+        environment.putTableState(id, { rows: 0, checkpoint: null });
+      }
+      if (gone.length > 0) {
+        environment.putCatalog({ tables: catalog.tables.filter((table) => !gone.includes(table)) });
+      }
+      environment.putSyncRecord(record);
+    });
+  }
+
+  /** Whether each table holds as many records as it says. */
+  countsAgree(tableId: number): { readonly stored: number; readonly counted: number } {
+    this.#environment.refresh();
+    const stats = this.#environment.rows(tableId).getStats() as { entryCount: number };
+    return { stored: this.#environment.tableState(tableId).rows, counted: stats.entryCount };
+  }
+
+  /**
+   * Holds a batch against what is stored: which of its records are stored already, and which keys go to the scratch
+   * database. In key order those are the stored keys that the batch's range should have had; otherwise the batch's own.
+   */
+  #compare(
+    tableId: number,
+    plan: TablePlan,
+    lane: LaneCheckpoint,
+    write: BatchWrite,
+    arena: Buffer,
+  ): { readonly unchanged: Uint8Array; readonly scratch: readonly Buffer[] } {
+    const { batch, done } = write;
+    const rows = this.#environment.rows(tableId);
+    const unchanged = new Uint8Array(batch.count);
+    if (!plan.inKeyOrder) {
+      const seen: Buffer[] = [];
+      let i = 0;
+      for (const { keyStart, valueStart, end } of recordsOf(batch)) {
+        const key = arena.subarray(keyStart, valueStart);
+        const stored = rows.getBinaryFast(key);
+        unchanged[i++] = stored !== undefined && sameRecord(stored, arena, valueStart, end) ? 1 : 0;
+        seen.push(key);
+      }
+      return { unchanged, scratch: seen };
+    }
+
+    refuseDisorder(plan, lane, batch, arena);
+    const last = lastKey(batch, arena);
+    if (last === null && !done) return { unchanged, scratch: [] };
+    const missing: Buffer[] = [];
+    const records = recordsOf(batch);
+    let record = records.next();
+    let i = 0;
+    const range = rows.getRange({
+      ...(lane.lastKey ? { start: Buffer.from(lane.lastKey), exclusiveStart: true } : {}),
+      ...(done ? {} : { end: last!, inclusiveEnd: true }),
+    });
+    for (const { key, value } of range) {
+      let order = 1;
+      while (!record.done) {
+        const { keyStart, valueStart } = record.value;
+        order = arena.compare(key, 0, key.length, keyStart, valueStart);
+        if (order >= 0) break;
+        record = records.next();
+        i++;
+      }
+      if (record.done || order > 0) missing.push(key);
+      else unchanged[i] = sameRecord(value, arena, record.value.valueStart, record.value.end) ? 1 : 0;
+    }
+    return { unchanged, scratch: missing };
+  }
+
+  #putRecords(
+    tableId: number,
+    plan: TablePlan,
+    batch: Batch,
+    arena: Buffer,
+    fresh: boolean,
+    unchanged: Uint8Array | undefined,
+  ): { readonly written: number; readonly added: number; readonly bytes: number } {
+    const rows = this.#environment.rows(tableId);
+    const indexed = plan.indexes.length > 0;
+    let append = fresh && plan.inKeyOrder && batch.ascending;
+    let written = 0;
+    let added = 0;
+    let bytes = 0;
+    let i = 0;
+    for (const { keyStart, valueStart, end } of recordsOf(batch)) {
+      if (unchanged?.[i++] === 1) continue;
+      const key = arena.subarray(keyStart, valueStart);
+      const value = arena.subarray(valueStart, end);
+      // LMDB refuses an append out of order without an error: then this record, and the rest, go in by search.
+      if (append && rows.putSync(key, value, APPEND) as unknown as boolean) {
+        added++;
+      } else {
+        append = false;
+        const old = rows.getBinaryFast(key);
+        if (old === undefined) added++;
+        else if (indexed) this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
+        rows.putSync(key, value);
+      }
+      if (indexed) this.#addToIndexes(tableId, plan, key, decodeRecord(value, value.length));
+      written++;
+      bytes += end - keyStart;
+    }
+    return { written, added, bytes };
+  }
+
+  #removeRow(tableId: number, plan: TablePlan, key: Buffer): boolean {
+    const rows = this.#environment.rows(tableId);
+    const old = rows.getBinaryFast(key);
+    if (old === undefined) return false;
+    if (plan.indexes.length > 0) {
+      this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
+    }
+    rows.removeSync(key);
+    return true;
+  }
+
+  #addToIndexes(tableId: number, plan: TablePlan, key: Buffer, row: ReturnType<typeof decodeRecord>): void {
+    plan.indexes.forEach((index, at) => {
+      this.#environment.index(tableId, at).putSync(indexKey(index, row, key, this.#checksum), key);
+    });
+  }
+
+  #removeFromIndexes(tableId: number, plan: TablePlan, key: Buffer, row: ReturnType<typeof decodeRecord>): void {
+    plan.indexes.forEach((index, at) => {
+      this.#environment.index(tableId, at).removeSync(indexKey(index, row, key, this.#checksum));
+    });
+  }
+
+  #quarantine(tableId: number, rejected: readonly RejectedRow[], from: number): void {
+    const quarantine = this.#environment.quarantine(tableId);
+    rejected.forEach((row, i) => {
+      const key = Buffer.alloc(8);
+      key.writeBigUInt64BE(BigInt(from + i));
+      quarantine.putSync(key, packMeta(row));
+    });
+  }
+
+  #markedRows(tableId: number): FoundRows {
+    const remove = [...this.#environment.scratch(tableId).getKeys({ limit: SWEEP_CHUNK })];
+    return { remove, after: null, done: remove.length < SWEEP_CHUNK };
+  }
+
+  #unseenRows(tableId: number, after: Uint8Array | null): FoundRows {
+    const seen = this.#environment.scratch(tableId);
+    const start = after ? { start: Buffer.from(after), exclusiveStart: true } : {};
+    const keys = [...this.#environment.rows(tableId).getKeys({ ...start, limit: SWEEP_CHUNK })];
+    return {
+      remove: keys.filter((key) => !seen.doesExist(key)),
+      after: keys.at(-1) ?? after,
+      done: keys.length < SWEEP_CHUNK,
+    };
+  }
+
+  #reading(tableId: number): { readonly rows: number; readonly checkpoint: TableCheckpoint } {
+    const { rows, checkpoint } = this.#environment.tableState(tableId);
+    if (!checkpoint || checkpoint.phase !== 'reading') {
+      throw new StorageSyncError('WORKER_FAILED', `Table ${tableId} is not being read.`);
+    }
+    return { rows, checkpoint };
+  }
+
+  #plan(tableId: number): TablePlan {
+    const plan = this.#plans.get(tableId);
+    if (!plan) throw new StorageSyncError('WORKER_FAILED', `Table ${tableId} was not prepared.`);
+    return plan;
+  }
+}
+
+interface FoundRows {
+  readonly remove: readonly Buffer[];
+  readonly after: Uint8Array | null;
+  readonly done: boolean;
+}
+
+/** Comparing by range relies on the order: without it, rows would be taken for removed. */
+function refuseDisorder(plan: TablePlan, lane: LaneCheckpoint, batch: Batch, arena: Buffer): void {
+  const firstKeyBytes = new Uint32Array(batch.lengths)[0] ?? 0;
+  const behind =
+    batch.count === 0 ||
+    lane.lastKey === null ||
+    arena.compare(lane.lastKey, 0, lane.lastKey.length, 0, firstKeyBytes) > 0;
+  if (batch.ascending && behind) return;
+  throw new StorageSyncError(
+    'WORKER_FAILED',
+    `The source gave rows of ${JSON.stringify(plan.name)} out of the order of their keys.`,
+    { context: { table: plan.name }, hint: 'Please report this with the table\'s schema.' },
+  );
+}
+
+function lastKey(batch: Batch, arena: Buffer): Buffer | null {
+  if (batch.count === 0) return null;
+  const lengths = new Uint32Array(batch.lengths);
+  const keyLength = lengths[2 * batch.count - 2]!;
+  const start = batch.bytes - keyLength - lengths[2 * batch.count - 1]!;
+  return Buffer.from(arena.subarray(start, start + keyLength));
+}
+
+/** Records with one key are the same when their lengths and checksums are. */
+function sameRecord(stored: Buffer, arena: Buffer, valueStart: number, end: number): boolean {
+  const length = end - valueStart;
+  if (stored.length !== length) return false;
+  return arena.compare(stored, length - CHECKSUM_BYTES, length, end - CHECKSUM_BYTES, end) === 0;
+}
+
+function replaceAt<T>(list: readonly T[], at: number, value: T): T[] {
+  const copy = [...list];
+  copy[at] = value;
+  return copy;
+}
+

@@ -1,0 +1,31 @@
+import { join } from 'node:path';
+
+/**
+ * What lies where in a cache directory:
+ *
+ * ```
+ * manifest.json        which generation is served, and which is being built
+ * state.json           the last failure, for `status`
+ * lock                 held by the one process that may write
+ * generations/1/       an LMDB environment: data.mdb, lock.mdb
+ * ```
+ */
+export function manifestPath(cacheDir: string): string {
+  return join(cacheDir, 'manifest.json');
+}
+
+export function statePath(cacheDir: string): string {
+  return join(cacheDir, 'state.json');
+}
+
+export function lockPath(cacheDir: string): string {
+  return join(cacheDir, 'lock');
+}
+
+export function generationPath(cacheDir: string, generation: number): string {
+  return join(cacheDir, 'generations', String(generation));
+}
+
+export function dataPath(generationDir: string): string {
+  return join(generationDir, 'data.mdb');
+}

@@ -1,0 +1,115 @@
+import { open, readFile, type FileHandle } from 'node:fs/promises';
+import { readFileSync, openSync, closeSync } from 'node:fs';
+import { hostname } from 'node:os';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { tryLock, unlock } from 'fs-native-extensions';
+import { CacheError } from '../errors.js';
+import { cacheIoError, FILE_MODE } from './files.js';
+import { lockPath } from './layout.js';
+
+/** Who holds the right to write a cache. */
+export interface LockHolder {
+  readonly pid: number;
+  readonly host: string;
+  readonly startedAt: string;
+  readonly mode: string;
+}
+
+/** A status check holds the lock for an instant; a sync that meets one tries again. */
+const PATIENCE_MS = 500;
+const PAUSE_MS = 20;
+
+/**
+ * The right to write one cache directory, held by at most one owner on this machine.
+ *
+ * An operating-system lock on an open file description, so it ends with the process that holds it, however that
+ * ends: there is no stale lock to break.
+ */
+export class CacheLock implements AsyncDisposable {
+  readonly #file: FileHandle;
+
+  private constructor(file: FileHandle) {
+    this.#file = file;
+  }
+
+  /** @throws {CacheError} `CACHE_LOCKED`, telling who holds it. */
+  static async acquire(cacheDir: string, mode: string): Promise<CacheLock> {
+    const path = lockPath(cacheDir);
+    let file: FileHandle;
+    try {
+      file = await open(path, 'a+', FILE_MODE);
+    } catch (error) {
+      throw cacheIoError(error, path);
+    }
+    try {
+      const deadline = Date.now() + PATIENCE_MS;
+      while (!tryLock(file.fd)) {
+        if (Date.now() >= deadline) throw await lockedError(path);
+        await sleep(PAUSE_MS);
+      }
+      const holder: LockHolder = {
+        pid: process.pid,
+        host: hostname(),
+        startedAt: new Date().toISOString(),
+        mode,
+      };
+      await file.truncate(0);
+      await file.write(JSON.stringify(holder), 0);
+      return new CacheLock(file);
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
+  }
+
+  async release(): Promise<void> {
+    await this.#file.truncate(0);
+    unlock(this.#file.fd);
+    await this.#file.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.release();
+  }
+}
+
+/** Who writes the cache just now, or null when nobody does. */
+export function currentHolder(cacheDir: string): LockHolder | null {
+  const path = lockPath(cacheDir);
+  let fd: number;
+  try {
+    fd = openSync(path, 'r+');
+  } catch {
+    // No lock file, or no right to write it: nobody holds it, or nobody this process could meet.
+    return null;
+  }
+  try {
+    if (tryLock(fd)) {
+      unlock(fd);
+      return null;
+    }
+    return parseHolder(readFileSync(path, 'utf8'));
+  } finally {
+    closeSync(fd);
+  }
+}
+
+function parseHolder(text: string): LockHolder {
+  try {
+    return JSON.parse(text) as LockHolder;
+  } catch {
+    return { pid: 0, host: 'unknown', startedAt: 'unknown', mode: 'unknown' };
+  }
+}
+
+async function lockedError(path: string): Promise<CacheError> {
+  const holder = parseHolder(await readFile(path, 'utf8'));
+  return new CacheError(
+    'CACHE_LOCKED',
+    `The cache is being written by process ${holder.pid} on ${holder.host} since ${holder.startedAt} (${holder.mode}).`,
+    {
+      context: { path, pid: holder.pid, host: holder.host, startedAt: holder.startedAt },
+      hint: 'Wait for it to end, or use another --cache directory.',
+    },
+  );
+}

@@ -1,0 +1,488 @@
+import { statSync } from 'node:fs';
+import { setImmediate } from 'node:timers/promises';
+import xxhash from 'xxhash-wasm';
+import { CacheError, SourceError } from '../errors.js';
+import type { TablePlan } from '../source/plan.js';
+import { NEWEST_INDEX } from '../source/plan.js';
+import { foldName } from '../source/introspection.js';
+import type { RowOf, TableDefinition } from '../table-definition.js';
+import type { Checksum } from '../transform/checksum.js';
+import { encodeKey, encodeKeyPrefix } from '../transform/key-codec.js';
+import type { SourceRow, SqlValue } from '../values.js';
+import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
+import { indexPrefix } from './index-key.js';
+import { generationPath, manifestPath } from './layout.js';
+import { readManifest } from './manifest.js';
+import { preflight } from './preflight.js';
+import { decodeRecord, recordIsSound } from './record.js';
+
+export interface CacheReaderOptions {
+  /** Verify each record's checksum as it is read; a damaged one is an error, never a wrong row. */
+  readonly validateChecksums?: boolean | undefined;
+}
+
+/** What the cache holds of one table. */
+export interface CachedTable {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly keyNames: readonly string[];
+  readonly rows: number;
+  readonly indexes: readonly string[];
+}
+
+export type KeyArgument = SqlValue | readonly SqlValue[];
+
+export interface RangeOptions {
+  readonly gt?: KeyArgument;
+  readonly gte?: KeyArgument;
+  readonly lt?: KeyArgument;
+  readonly lte?: KeyArgument;
+  readonly limit?: number;
+  readonly reverse?: boolean;
+}
+
+export interface StreamOptions {
+  readonly signal?: AbortSignal;
+  /** Rows after which other work gets a turn. */
+  readonly rowsPerTurn?: number;
+}
+
+/** How long a reader may serve a generation after another was published. */
+const MANIFEST_CHECK_MS = 100;
+const DEFAULT_ROWS_PER_TURN = 500;
+
+const { h64Raw } = await xxhash();
+const checksum: Checksum = (bytes) => h64Raw(bytes);
+
+/** What reads go through: a generation, at its newest state or under one snapshot. */
+interface View {
+  readonly environment: Environment;
+  readonly transaction: ReadTransaction | undefined;
+  readonly validateChecksums: boolean;
+}
+
+/**
+ * Opens a cache for reading, from any thread or process, also while a sync writes it. Reads never wait for a sync.
+ *
+ * A cache that has never been synced opens too: `generation` is null and reading a table throws `CACHE_EMPTY`, until
+ * the first sync publishes.
+ *
+ * @throws {CacheError} when the cache is damaged or of another format.
+ */
+export function openCache(cacheDir: string, options: CacheReaderOptions = {}): CacheReader {
+  return new CacheReader(cacheDir, options);
+}
+
+/** Reads a cache. Follows to a newly published generation by itself. */
+export class CacheReader implements AsyncDisposable {
+  readonly #cacheDir: string;
+  readonly #validateChecksums: boolean;
+  #environment: Environment | null = null;
+  #generation: number | null = null;
+  #checkedAt = -Infinity;
+  #manifestStamp = '';
+  #closed = false;
+
+  constructor(cacheDir: string, options: CacheReaderOptions = {}) {
+    this.#cacheDir = cacheDir;
+    this.#validateChecksums = options.validateChecksums ?? false;
+    this.#follow();
+  }
+
+  /** The generation that is read, or null before the first complete sync. */
+  get generation(): number | null {
+    this.#follow();
+    return this.#generation;
+  }
+
+  /** The tables in the cache, in order of their names. */
+  tables(): CachedTable[] {
+    return listTables(this.#view());
+  }
+
+  /**
+   * A table, typed by its definition.
+   *
+   * @throws {SourceError} `TABLE_NOT_FOUND` when the cache has no such table.
+   * @throws {CacheError} `CACHE_EMPTY` before the first complete sync.
+   */
+  table<Definition extends TableDefinition>(definition: Definition): TableReader<RowOf<Definition>>;
+  table(name: string): TableReader<SourceRow>;
+  table(table: TableDefinition | string): TableReader<SourceRow> {
+    const name = typeof table === 'string' ? table : table.name;
+    return new TableReader(() => this.#view(), name);
+  }
+
+  /** One consistent state of the whole cache, until it is disposed of. Hold it briefly: it keeps old pages from reuse. */
+  snapshot(): CacheSnapshot {
+    return new CacheSnapshot(this.#view());
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    const environment = this.#environment;
+    this.#environment = null;
+    await environment?.close();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #view(): View {
+    this.#follow();
+    if (this.#environment === null) {
+      throw new CacheError('CACHE_EMPTY', `The cache ${JSON.stringify(this.#cacheDir)} has not been filled yet.`, {
+        context: { path: this.#cacheDir },
+        hint: 'Run `storage-sync sync` first, or let the running one finish.',
+      });
+    }
+    return {
+      environment: this.#environment,
+      transaction: undefined,
+      validateChecksums: this.#validateChecksums,
+    };
+  }
+
+  /** Looks now and then whether another generation was published, and moves to it. */
+  #follow(): void {
+    if (this.#closed) throw new CacheError('CACHE_CLOSED', 'The cache reader is closed.');
+    const now = performance.now();
+    if (this.#environment !== null && now - this.#checkedAt < MANIFEST_CHECK_MS) return;
+    this.#checkedAt = now;
+    const stat = statSync(manifestPath(this.#cacheDir), { throwIfNoEntry: false, bigint: true });
+    const stamp = stat ? `${stat.ino}:${stat.mtimeNs}` : '';
+    if (stamp === this.#manifestStamp) return;
+    const live = readManifest(this.#cacheDir)?.live ?? null;
+    if (live !== this.#generation) {
+      const next = live === null ? null : openGeneration(this.#cacheDir, live);
+      const previous = this.#environment;
+      this.#environment = next;
+      this.#generation = live;
+      void previous?.close();
+    }
+    this.#manifestStamp = stamp;
+  }
+}
+
+/** One state of the cache: every read sees the same rows, whatever is written meanwhile. */
+export class CacheSnapshot implements Disposable {
+  readonly #view: View;
+  readonly #transaction: ReadTransaction;
+
+  constructor(view: Omit<View, 'transaction'>) {
+    view.environment.refresh();
+    this.#transaction = view.environment.database('meta').useReadTransaction();
+    this.#view = { ...view, transaction: this.#transaction };
+  }
+
+  tables(): CachedTable[] {
+    return listTables(this.#view);
+  }
+
+  table<Definition extends TableDefinition>(definition: Definition): TableReader<RowOf<Definition>>;
+  table(name: string): TableReader<SourceRow>;
+  table(table: TableDefinition | string): TableReader<SourceRow> {
+    const name = typeof table === 'string' ? table : table.name;
+    return new TableReader(() => this.#view, name);
+  }
+
+  close(): void {
+    this.#transaction.done();
+  }
+
+  [Symbol.dispose](): void {
+    this.close();
+  }
+}
+
+interface OpenTable {
+  readonly view: View;
+  readonly id: number;
+  readonly plan: TablePlan;
+  readonly rows: BytesDatabase;
+}
+
+/** Reads one table. Rows come as plain objects, columns by name in the source's order. */
+export class TableReader<Row> {
+  readonly #getView: () => View;
+  readonly #name: string;
+  #open: OpenTable | null = null;
+
+  constructor(getView: () => View, name: string) {
+    this.#getView = getView;
+    this.#name = name;
+    this.#table();
+  }
+
+  get columns(): readonly string[] {
+    return this.#table().plan.columns.map((column) => column.name);
+  }
+
+  get keyNames(): readonly string[] {
+    return this.#table().plan.keyNames;
+  }
+
+  /** The row with this key: one argument for each key column. */
+  get(...key: readonly SqlValue[]): Row | undefined {
+    const table = this.#table();
+    return this.#read(table, this.#fullKey(table, key));
+  }
+
+  has(...key: readonly SqlValue[]): boolean {
+    const table = this.#table();
+    return table.rows.getBinaryFast(this.#fullKey(table, key), options(table)) !== undefined;
+  }
+
+  /** The rows with these keys, in their order, with `undefined` for those that are not there. */
+  getMany(keys: readonly KeyArgument[]): (Row | undefined)[] {
+    const table = this.#table();
+    return keys.map((key) => this.#read(table, this.#fullKey(table, toValues(key))));
+  }
+
+  /** The number of rows. */
+  count(): number {
+    const { view, id } = this.#table();
+    return view.environment.tableState(id, view.transaction).rows;
+  }
+
+  /** Rows between two keys, or between the leading values of two composite keys, in key order. */
+  *range(range: RangeOptions = {}): IterableIterator<Row> {
+    const table = this.#table();
+    for (const { key, value } of table.rows.getRange({ ...this.#bounds(table, range), ...options(table) })) {
+      yield this.#decode(table, key, value, value.length);
+    }
+  }
+
+  /**
+   * The whole table in key order under one snapshot, giving other work a turn now and then.
+   *
+   * @throws {CacheError} `CACHE_CORRUPT` when fewer rows come than the table holds.
+   */
+  async *stream(streamOptions: StreamOptions = {}): AsyncIterableIterator<Row> {
+    const { signal, rowsPerTurn = DEFAULT_ROWS_PER_TURN } = streamOptions;
+    const current = this.#getView();
+    const owned = current.transaction === undefined ? new CacheSnapshot(current) : null;
+    try {
+      const reader = owned ? owned.table(this.#name) : this;
+      const expected = reader.count();
+      let seen = 0;
+      for (const row of reader.range()) {
+        if (seen > 0 && seen % rowsPerTurn === 0) {
+          signal?.throwIfAborted();
+          await setImmediate();
+        }
+        seen++;
+        yield row as Row;
+      }
+      if (seen !== expected) throw cutShort(this.#name, seen, expected);
+    } finally {
+      owned?.close();
+    }
+  }
+
+  /**
+   * The newest rows, newest first. The table needs a `limit`, whose column decides; or name an index to go by.
+   */
+  newest(count = 10, index: string = NEWEST_INDEX): Row[] {
+    const table = this.#table();
+    const at = this.#indexAt(table, index);
+    const rows: Row[] = [];
+    const entries = table.view.environment
+      .index(table.id, at)
+      .getRange({ reverse: true, limit: count, ...options(table) });
+    for (const { value } of entries) {
+      const row = this.#read(table, value);
+      if (row === undefined) throw danglingIndex(this.#name, index);
+      rows.push(row);
+    }
+    return rows;
+  }
+
+  /** The rows whose leading columns of an index have these values, in the order of the index. */
+  *byIndex(index: string, ...values: readonly SqlValue[]): IterableIterator<Row> {
+    const table = this.#table();
+    const at = this.#indexAt(table, index);
+    const columns = table.plan.indexes[at]!.columns.slice(0, values.length);
+    if (values.length === 0 || columns.length < values.length) {
+      throw new CacheError('KEY_INVALID', `The index ${JSON.stringify(index)} takes 1 to ${table.plan.indexes[at]!.columns.length} values, not ${values.length}.`);
+    }
+    const start = indexPrefix(values);
+    const entries = table.view.environment
+      .index(table.id, at)
+      .getRange({ start, end: endOfPrefix(start), ...options(table) });
+    for (const { value: key } of entries) {
+      const value = table.rows.getBinaryFast(key, options(table));
+      if (value === undefined) throw danglingIndex(this.#name, index);
+      const cells = this.#cells(table, key, value, value.length);
+      // The index sorts by the beginning of long values only.
+      if (columns.every((column, i) => sameValue(cells[column]!, values[i]!))) {
+        yield this.#toRow(table, cells);
+      }
+    }
+  }
+
+  #table(): OpenTable {
+    const view = this.#getView();
+    if (this.#open && this.#open.view.environment === view.environment) return this.#open;
+    const folded = foldName(this.#name);
+    const found = view.environment
+      .catalog(view.transaction)
+      .tables.find((table) => foldName(table.plan.name) === folded);
+    if (!found) {
+      throw new SourceError('TABLE_NOT_FOUND', `The cache has no table ${JSON.stringify(this.#name)}.`, {
+        context: { table: this.#name },
+        hint: 'Run `storage-sync tables` to see what it has.',
+      });
+    }
+    const { id, plan } = found;
+    this.#open = { view, id, plan, rows: view.environment.rows(id) };
+    return this.#open;
+  }
+
+  #fullKey({ plan }: OpenTable, values: readonly SqlValue[]): Buffer {
+    if (values.length !== plan.key.length) {
+      throw new CacheError(
+        'KEY_INVALID',
+        `The key of ${JSON.stringify(plan.name)} is (${plan.keyNames.join(', ')}): it takes ${plan.key.length} values, not ${values.length}.`,
+        { context: { table: plan.name } },
+      );
+    }
+    return encodeKey(values);
+  }
+
+  #read(table: OpenTable, key: Buffer): Row | undefined {
+    const value = table.rows.getBinaryFast(key, options(table));
+    // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
+    return value === undefined ? undefined : this.#decode(table, key, value, value.length);
+  }
+
+  #decode(table: OpenTable, key: Uint8Array, value: Buffer, length: number): Row {
+    return this.#toRow(table, this.#cells(table, key, value, length));
+  }
+
+  #cells(table: OpenTable, key: Uint8Array, value: Buffer, length: number): SqlValue[] {
+    if (table.view.validateChecksums && !recordIsSound(checksum, key, value, length)) {
+      throw new CacheError('CACHE_CORRUPT', `A record of ${JSON.stringify(table.plan.name)} is damaged: its checksum does not hold.`, {
+        context: { table: table.plan.name, key: Buffer.from(key).toString('hex') },
+        hint: 'Run `storage-sync rebuild`: the source has everything.',
+      });
+    }
+    return decodeRecord(value, length);
+  }
+
+  #toRow({ plan }: OpenTable, cells: readonly SqlValue[]): Row {
+    const row: Record<string, SqlValue> = {};
+    const { columns } = plan;
+    for (let i = 0; i < columns.length; i++) row[columns[i]!.name] = cells[i]!;
+    return row as Row;
+  }
+
+  #bounds(table: OpenTable, { gt, gte, lt, lte, limit, reverse }: RangeOptions): object {
+    const lower = gte !== undefined ? lowerBound(table, gte, true) : gt !== undefined ? lowerBound(table, gt, false) : undefined;
+    const upper = lte !== undefined ? upperBound(table, lte, true) : lt !== undefined ? upperBound(table, lt, false) : undefined;
+    const [first, last] = reverse ? [upper, lower] : [lower, upper];
+    return {
+      ...(first ? { start: first.key, exclusiveStart: !first.inclusive } : {}),
+      ...(last ? { end: last.key, inclusiveEnd: last.inclusive } : {}),
+      ...(limit === undefined ? {} : { limit }),
+      ...(reverse ? { reverse: true } : {}),
+    };
+  }
+
+  #indexAt({ plan }: OpenTable, name: string): number {
+    const at = plan.indexes.findIndex((index) => index.name === name);
+    if (at >= 0) return at;
+    const known = plan.indexes.map((index) => index.name).join(', ');
+    throw new CacheError('KEY_INVALID', `${JSON.stringify(plan.name)} has no index ${JSON.stringify(name)}.`, {
+      context: { table: plan.name, index: name },
+      hint:
+        known !== ''
+          ? `It has: ${known}.`
+          : name === NEWEST_INDEX
+            ? 'Give its definition a limit or an index, and rebuild.'
+            : 'Declare the index in its definition, and rebuild.',
+    });
+  }
+}
+
+interface Bound {
+  readonly key: Buffer;
+  readonly inclusive: boolean;
+}
+
+/** A whole key bounds by itself; part of one, or one with a NULL, stands for all keys that begin with it. */
+function lowerBound(table: OpenTable, argument: KeyArgument, inclusive: boolean): Bound {
+  const values = toValues(argument);
+  if (isWhole(table, values)) return { key: encodeKey(values), inclusive };
+  const prefix = encodeKeyPrefix(values);
+  return { key: inclusive ? prefix : endOfPrefix(prefix), inclusive: true };
+}
+
+function upperBound(table: OpenTable, argument: KeyArgument, inclusive: boolean): Bound {
+  const values = toValues(argument);
+  if (isWhole(table, values)) return { key: encodeKey(values), inclusive };
+  const prefix = encodeKeyPrefix(values);
+  return { key: inclusive ? endOfPrefix(prefix) : prefix, inclusive: false };
+}
+
+function isWhole({ plan }: OpenTable, values: readonly SqlValue[]): boolean {
+  return values.length === plan.key.length && !values.includes(null);
+}
+
+/** A key above all that begin with `prefix`: no component begins with 0xFF. */
+function endOfPrefix(prefix: Buffer): Buffer {
+  return Buffer.concat([prefix, Buffer.from([0xff])]);
+}
+
+function toValues(argument: KeyArgument): readonly SqlValue[] {
+  return Array.isArray(argument) ? (argument as readonly SqlValue[]) : [argument as SqlValue];
+}
+
+function options({ view }: OpenTable): { transaction?: ReadTransaction } {
+  return view.transaction ? { transaction: view.transaction } : {};
+}
+
+function listTables(view: View): CachedTable[] {
+  return view.environment
+    .catalog(view.transaction)
+    .tables.map(({ id, plan }) => ({
+      name: plan.name,
+      columns: plan.columns.map((column) => column.name),
+      keyNames: plan.keyNames,
+      rows: view.environment.tableState(id, view.transaction).rows,
+      indexes: plan.indexes.map((index) => index.name),
+    }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1));
+}
+
+function openGeneration(cacheDir: string, generation: number): Environment {
+  const dir = generationPath(cacheDir, generation);
+  preflight(dir);
+  return new Environment(dir);
+}
+
+function sameValue(a: SqlValue, b: SqlValue): boolean {
+  if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0;
+  if (typeof a === 'bigint' || typeof b === 'bigint') return isNumeric(a) && isNumeric(b) && a == b;
+  return a === b;
+}
+
+function isNumeric(value: SqlValue): value is number | bigint {
+  return typeof value === 'number' || typeof value === 'bigint';
+}
+
+function cutShort(table: string, seen: number, expected: number): CacheError {
+  return new CacheError('CACHE_CORRUPT', `Reading ${JSON.stringify(table)} ended after ${seen} of ${expected} rows: the cache is damaged.`, {
+    context: { table, seen, expected },
+    hint: 'Run `storage-sync rebuild`: the source has everything.',
+  });
+}
+
+function danglingIndex(table: string, index: string): CacheError {
+  return new CacheError('CACHE_CORRUPT', `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} names a row that is not there.`, {
+    context: { table, index },
+    hint: 'Run `storage-sync rebuild`: the source has everything.',
+  });
+}
+

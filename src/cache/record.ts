@@ -1,0 +1,48 @@
+import { Packr, Unpackr } from 'msgpackr';
+import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
+import type { SqlValue } from '../values.js';
+
+const rowUnpackr = new Unpackr({ useRecords: false, copyBuffers: true, int64AsType: 'bigint' });
+const packr = new Packr({ useRecords: false, variableMapSize: true, copyBuffers: true });
+
+const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
+const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
+/**
+ * The column values of a stored record.
+ *
+ * @param value the record's value: the row as msgpack, then its checksum. Only read until this returns.
+ * @param length the value's length, which may be less than the buffer's.
+ */
+export function decodeRecord(value: Buffer, length: number): SqlValue[] {
+  const cells = rowUnpackr.unpack(value, length - CHECKSUM_BYTES) as SqlValue[];
+  for (let i = 0; i < cells.length; i++) {
+    const cell = cells[i]!;
+    if (typeof cell === 'bigint') {
+      if (cell >= MIN_SAFE && cell <= MAX_SAFE) cells[i] = Number(cell);
+    } else if (cell instanceof Uint8Array) {
+      cells[i] = new Uint8Array(cell.buffer as ArrayBuffer, cell.byteOffset, cell.byteLength);
+    }
+  }
+  return cells;
+}
+
+/** Whether a record's checksum is that of its key and row. */
+export function recordIsSound(checksum: Checksum, key: Uint8Array, value: Buffer, length: number): boolean {
+  if (length <= CHECKSUM_BYTES) return false;
+  const rowLength = length - CHECKSUM_BYTES;
+  const bytes = Buffer.allocUnsafe(key.byteLength + rowLength);
+  bytes.set(key);
+  value.copy(bytes, key.byteLength, 0, rowLength);
+  return checksum(bytes) === value.readBigUInt64LE(rowLength);
+}
+
+/** Packs what the cache keeps about itself: the catalog, checkpoints and the like. */
+export function packMeta(value: unknown): Buffer {
+  return Buffer.from(packr.pack(value));
+}
+
+/** The counterpart of {@link packMeta}. The caller names the shape that it wrote there. */
+export function unpackMeta<T>(bytes: Uint8Array): T {
+  return packr.unpack(bytes) as T;
+}

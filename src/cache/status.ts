@@ -1,0 +1,112 @@
+import { CacheError } from '../errors.js';
+import { DEFAULT_STALE_AFTER_MS } from '../options.js';
+import { bootId } from './boot.js';
+import type { SyncRecord, TablePhase, TableState } from './catalog.js';
+import { Environment } from './environment.js';
+import { generationPath } from './layout.js';
+import { currentHolder, type LockHolder } from './lock.js';
+import { readManifest, type Manifest } from './manifest.js';
+import { preflight } from './preflight.js';
+import { readLastError, type LastError } from './state-file.js';
+
+export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
+
+export interface CheckpointStatus {
+  readonly phase: TablePhase;
+  readonly rowsRead: number;
+  readonly updatedAt: string;
+}
+
+export interface TableStatus {
+  readonly rows: number;
+  /** How far an unfinished sync of the table has come, or how the last one ended; null before any. */
+  readonly checkpoint: CheckpointStatus | null;
+}
+
+export interface CacheStatus {
+  readonly state: CacheState;
+  /** The generation that is served, or null. */
+  readonly generation: number | null;
+  readonly lastSyncAt: string | null;
+  readonly ageMs: number | null;
+  /** The served tables; before the first complete sync, those of the one that was interrupted. */
+  readonly tables: Readonly<Record<string, TableStatus>>;
+  readonly lastError: LastError | null;
+  /** Who writes the cache just now. */
+  readonly holder: LockHolder | null;
+}
+
+export interface StatusOptions {
+  readonly staleAfterMs?: number | undefined;
+}
+
+/** Tells how a cache stands. Never contacts the source, never waits for a sync, and reports damage as a state. */
+export async function readStatus(cacheDir: string, options: StatusOptions = {}): Promise<CacheStatus> {
+  const holder = currentHolder(cacheDir);
+  const base = { holder, lastError: readLastError(cacheDir), lastSyncAt: null, ageMs: null, tables: {} };
+  let manifest: Manifest | null;
+  try {
+    manifest = readManifest(cacheDir);
+    const shown = shownGeneration(manifest, holder);
+    if (shown === null) {
+      return { ...base, state: holder ? 'syncing' : 'empty', generation: manifest?.live ?? null };
+    }
+    const { tables, record } = await inspect(generationPath(cacheDir, shown));
+    if (manifest?.live == null) {
+      return { ...base, state: 'empty', generation: null, tables };
+    }
+    const age = record ? Math.max(0, Date.now() - record.completedAt) : null;
+    return {
+      ...base,
+      state: stateOf(holder, age, options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS),
+      generation: manifest.live,
+      lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
+      ageMs: age,
+      tables,
+    };
+  } catch (error) {
+    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
+    const lastError = { at: new Date().toISOString(), code: error.code, message: error.message };
+    return { ...base, lastError, state: 'corrupt', generation: null };
+  }
+}
+
+function stateOf(holder: LockHolder | null, ageMs: number | null, staleAfterMs: number): CacheState {
+  if (holder) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
+  return ageMs !== null && ageMs <= staleAfterMs ? 'fresh' : 'stale';
+}
+
+/**
+ * The generation to tell about. One that is being built is opened only while nobody builds it: its writer leaves
+ * commits to the operating system, and that would hold for everybody in its process.
+ */
+function shownGeneration(manifest: Manifest | null, holder: LockHolder | null): number | null {
+  if (!manifest) return null;
+  if (manifest.live !== null) return manifest.live;
+  const { building } = manifest;
+  return building && !holder && building.boot === bootId() ? building.generation : null;
+}
+
+async function inspect(
+  generationDir: string,
+): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
+  preflight(generationDir);
+  const environment = new Environment(generationDir);
+  try {
+    const tables = environment
+      .catalog()
+      .tables.map(({ id, plan }) => [plan.name, tableStatus(environment.tableState(id))] as const);
+    return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
+  } finally {
+    await environment.close();
+  }
+}
+
+function tableStatus({ rows, checkpoint }: TableState): TableStatus {
+  if (!checkpoint) return { rows, checkpoint: null };
+  const { phase, counters, updatedAt } = checkpoint;
+  return {
+    rows,
+    checkpoint: { phase, rowsRead: counters.rowsRead, updatedAt: new Date(updatedAt).toISOString() },
+  };
+}

@@ -1,0 +1,235 @@
+import { readFileSync } from 'node:fs';
+import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { ConfigError } from '../errors.js';
+import { runCommand, type Command as Work } from './command-run.js';
+import { parseDuration } from './duration.js';
+import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
+import { Output, type OutputFlags } from './output.js';
+import { Secrets } from './secrets.js';
+import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
+
+/**
+ * Parses the command line and runs the command it names. The commands' own modules are imported only then, so that
+ * `--help` is at once there.
+ *
+ * @returns the exit code.
+ */
+export async function runCommandLine(args: readonly string[]): Promise<number> {
+  const secrets = Secrets.of(args, process.env);
+  let exitCode = EXIT_DONE;
+  const run = async (flags: OutputFlags, work: Work): Promise<void> => {
+    exitCode = await runCommand(flags, secrets, work);
+  };
+  const program = buildProgram(run);
+  try {
+    await program.parseAsync(args, { from: 'user' });
+    return exitCode;
+  } catch (error) {
+    if (!(error instanceof CommanderError)) throw error;
+    if (error.exitCode === 0) return EXIT_DONE;
+    // A bare `storage-sync` has been answered with the help.
+    if (error.code === 'commander.help') return EXIT_USAGE;
+    const output = new Output({ json: args.includes('--json') }, secrets);
+    await output.failure(usageError(error, args));
+    return EXIT_USAGE;
+  }
+}
+
+function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): Command {
+  const program = new Command('storage-sync')
+    .description('Keeps a local LMDB cache true to a Turso/libSQL database.')
+    .version(packageVersion())
+    .exitOverride()
+    .configureOutput({ outputError: () => {} })
+    .helpCommand('help [command]', 'explain a command')
+    .addHelpText('after', EXIT_CODES_HELP);
+
+  syncOptions(program.command('sync'))
+    .description('bring the cache up to the source, going on from where the last sync stopped')
+    .action(async (flags: SyncFlags) => {
+      const { sync } = await import('./sync.js');
+      await run(flags, (context) => sync(flags, context));
+    });
+
+  syncOptions(program.command('rebuild'))
+    .description('build the cache anew beside the one that is served, then publish it')
+    .action(async (flags: SyncFlags) => {
+      const { rebuild } = await import('./rebuild.js');
+      await run(flags, (context) => rebuild(flags, context));
+    });
+
+  cacheOptions(program.command('status'))
+    .description('tell the state and the age of the cache, and what it holds')
+    .action(async (flags: CacheFlags) => {
+      const { status } = await import('./status.js');
+      await run(flags, (context) => status(flags, context));
+    });
+
+  sourceOptions(program.command('tables'))
+    .description("list the cache's tables; with --source, the source's, and what a sync leaves out")
+    .action(async (flags: SourceFlags) => {
+      const { tables } = await import('./tables.js');
+      await run(flags, (context) => tables(flags, context));
+    });
+
+  cacheOptions(program.command('get'))
+    .description('print one row of the cache as JSON')
+    .argument('<table>', 'the table')
+    .argument('<key...>', "the row's key, one argument for each key column")
+    .addHelpText('after', GET_HELP)
+    .action(async (table: string, key: readonly string[], flags: CacheFlags) => {
+      const { get } = await import('./get.js');
+      await run(flags, (context) => get(table, key, flags, context));
+    });
+
+  cacheOptions(program.command('export'))
+    .description('print all rows of a cached table as JSON, one a line, in key order')
+    .argument('<table>', 'the table')
+    .addHelpText('after', EXPORT_HELP)
+    .action(async (table: string, flags: CacheFlags) => {
+      const { exportTable } = await import('./export.js');
+      await run(flags, (context) => exportTable(table, flags, context));
+    });
+
+  return program;
+}
+
+function syncOptions(command: Command): Command {
+  return sourceOptions(command)
+    .addOption(
+      new Option('--preset <name>', 'sync the tables of an agent-memory database').choices([
+        'memory',
+      ]),
+    )
+    .option(
+      '--max-episodes <n>',
+      'with the preset: keep the newest <n> episodes (default: 1000)',
+      wholeNumber(1),
+    )
+    .option('--tables <names>', 'sync only these, separated by commas (default: all)', nameList)
+    .option(
+      '--batch-size <rows>',
+      'rows in a page at most (default: 1000; preset: 100)',
+      wholeNumber(1),
+    )
+    .addOption(
+      new Option(
+        '--on-row-error <policy>',
+        'a row that cannot be cached stops the sync, or is set aside and reported (default: fail)',
+      ).choices(['fail', 'quarantine']),
+    )
+    .option(
+      '--concurrency <n>',
+      'outstanding reads and writes at most (default: 10)',
+      wholeNumber(1),
+    )
+    .addHelpText('after', CONFIG_HELP);
+}
+
+function sourceOptions(command: Command): Command {
+  return cacheOptions(
+    command
+      .option(
+        '--source <url>',
+        "the database, by any URL that @libsql/client takes (default: the environment's TURSO_DATABASE_URL)",
+      )
+      .option(
+        '--auth-token <token>',
+        "the database's token; prefer the environment's TURSO_AUTH_TOKEN, because `ps` shows flags to everybody",
+      ),
+  )
+    .option(
+      '--request-timeout <duration>',
+      'for one request to the source, such as 500ms, 30s or 5m (default: 30s)',
+      duration,
+    )
+    .option('--retries <n>', 'further tries of a failed request (default: 5)', wholeNumber(0))
+    .addOption(
+      new Option(
+        '--transport <name>',
+        'how to read the source (default: auto, the fastest)',
+      ).choices(['auto', 'native', 'client']),
+    );
+}
+
+function cacheOptions(command: Command): Command {
+  return command
+    .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
+    .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it')
+    .option('--json', 'print one JSON document on stdout, for a failure too')
+    .option('--quiet', 'print results, warnings and errors only: no progress');
+}
+
+const EXIT_CODES_HELP = `
+Exit codes:
+  0    done
+  1    failed
+  2    wrong usage or configuration
+  4    the source is unavailable; the cache is kept
+  130  stopped by Ctrl-C (143: by SIGTERM) at a batch boundary; the next sync goes on from there`;
+
+const CONFIG_HELP = `
+A configuration file holds the fields of the library's StorageSyncOptions, for example
+  { "source": { "url": "libsql://…" }, "cacheDir": "cache", "tables": ["users"], "batchSize": 500 }
+or, for the preset, { "preset": "memory", "memory": { "maxEpisodesCache": 500 } }.
+Flags win over the file, and the file over the environment. Relative paths start at the working directory.`;
+
+const VALUES_HELP = `
+What plain JSON cannot hold is wrapped: a BLOB as {"base64":"…"}, an integer beyond 2^53 as
+{"integer":"…"}, an infinity as {"real":"Infinity"}.`;
+
+const GET_HELP = `
+A key is read as its column's type has it: in an INTEGER column 7 is a number, in a TEXT column it is
+text. Where the type leaves it open, the row is looked for under the number first, then under the text.
+A BLOB is written x'00ff'. Exits with 1 when there is no such row (--json: prints null).
+${VALUES_HELP}`;
+
+const EXPORT_HELP = `
+All rows are of one snapshot, whatever a sync does meanwhile. With --json the lines are the elements of
+one array; if the export fails midway, the array is left open.
+${VALUES_HELP}`;
+
+function usageError(error: CommanderError, args: readonly string[]): ConfigError {
+  // `--auth-tokn=…` must not be quoted back whole.
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/(option '-[^'=]*)=[^']*'/, "$1'")
+    .split('\n');
+  const command = args.find((arg) => !arg.startsWith('-'));
+  const known = ['sync', 'rebuild', 'status', 'tables', 'get', 'export'];
+  const help = command !== undefined && known.includes(command) ? `${command} --help` : '--help';
+  return new ConfigError(message.join(' '), { hint: `See storage-sync ${help}.` });
+}
+
+function wholeNumber(min: number): (text: string) => number {
+  return (text) => {
+    const number = Number(text);
+    if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(number)) {
+      throw new InvalidArgumentError('It must be a whole number.');
+    }
+    if (number < min) throw new InvalidArgumentError(`It must be at least ${min}.`);
+    return number;
+  };
+}
+
+function nameList(text: string): readonly string[] {
+  const names = text.split(',').map((name) => name.trim());
+  if (names.includes('')) throw new InvalidArgumentError('It must be names separated by commas.');
+  return names;
+}
+
+function duration(text: string): number {
+  try {
+    return parseDuration(text);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    throw new InvalidArgumentError(error.hint ?? error.message);
+  }
+}
+
+function packageVersion(): string {
+  const manifest: unknown = JSON.parse(
+    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
+  );
+  return (manifest as { readonly version: string }).version;
+}

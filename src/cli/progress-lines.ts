@@ -1,0 +1,31 @@
+import type { Writable } from 'node:stream';
+import type { SyncProgress } from '../progress.js';
+import { formatDuration } from './format.js';
+import type { ProgressDisplay } from './progress-display.js';
+import { describeProgress } from './progress-text.js';
+
+const INTERVAL_MS = 5000;
+
+/** Progress for a log: a line every few seconds, and one whenever a table is done. */
+export class ProgressLines implements ProgressDisplay {
+  readonly #stream: Writable;
+  #lastLineAt = performance.now();
+  #tablesDone = 0;
+
+  constructor(stream: Writable) {
+    this.#stream = stream;
+  }
+
+  update(progress: SyncProgress): void {
+    const now = performance.now();
+    const tableDone = progress.tablesDone > this.#tablesDone;
+    if (!tableDone && now - this.#lastLineAt < INTERVAL_MS) return;
+    this.#lastLineAt = now;
+    this.#tablesDone = progress.tablesDone;
+    const left =
+      progress.remainingMs === null ? '' : `, ${formatDuration(progress.remainingMs)} left`;
+    this.#stream.write(`storage-sync: ${describeProgress(progress)}${left}\n`);
+  }
+
+  [Symbol.dispose](): void {}
+}

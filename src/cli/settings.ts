@@ -1,0 +1,149 @@
+import { ConfigError } from '../errors.js';
+import { memoryPreset } from '../memory/preset.js';
+import {
+  resolveOptions,
+  type RowErrorPolicy,
+  type StorageSyncOptions,
+  type Transport,
+} from '../options.js';
+import type { TableDefinition } from '../table-definition.js';
+import { readConfigFile, type FileConfig } from './config-file.js';
+import type { OutputFlags } from './output.js';
+import type { Secrets } from './secrets.js';
+
+export const DEFAULT_CACHE_DIR = './.storage-sync';
+
+export interface CacheFlags extends OutputFlags {
+  readonly cache?: string;
+  readonly config?: string;
+}
+
+export interface SourceFlags extends CacheFlags {
+  readonly source?: string;
+  readonly authToken?: string;
+  readonly requestTimeout?: number;
+  readonly retries?: number;
+  readonly transport?: Transport;
+}
+
+export interface SyncFlags extends SourceFlags {
+  readonly preset?: 'memory';
+  readonly maxEpisodes?: number;
+  readonly tables?: readonly string[];
+  readonly batchSize?: number;
+  readonly onRowError?: RowErrorPolicy;
+  readonly concurrency?: number;
+}
+
+/** What reading the cache takes: where it is, and how it is read. */
+export type CacheSettings = Pick<StorageSyncOptions, 'validateChecksums' | 'staleAfterMs'> & {
+  readonly cacheDir: string;
+};
+
+/** Flags win over the configuration file. */
+export async function cacheSettings(flags: CacheFlags, secrets: Secrets): Promise<CacheSettings> {
+  const file = await fileConfig(flags, secrets);
+  return {
+    cacheDir: cacheDirOf(flags, file),
+    validateChecksums: file.validateChecksums,
+    staleAfterMs: file.staleAfterMs,
+  };
+}
+
+/**
+ * Flags win over the configuration file, and the file over the environment.
+ *
+ * @throws {ConfigError} when they do not add up to something that can be run.
+ */
+export async function syncSettings(
+  flags: SyncFlags,
+  secrets: Secrets,
+  env: NodeJS.ProcessEnv,
+): Promise<StorageSyncOptions> {
+  const { memory, ...file } = await fileConfig(flags, secrets);
+  const preset = presetSettings(flags, file, memory);
+  const options: StorageSyncOptions = {
+    ...file,
+    ...preset,
+    source: sourceSettings(flags, file, env),
+    cacheDir: cacheDirOf(flags, file),
+    tables: selectTables(flags.tables, preset.tables ?? file.tables),
+    ...given({
+      batchSize: flags.batchSize,
+      concurrency: flags.concurrency,
+      requestTimeoutMs: flags.requestTimeout,
+      retries: flags.retries,
+      onRowError: flags.onRowError,
+      transport: flags.transport,
+    }),
+  };
+  resolveOptions(options);
+  return options;
+}
+
+async function fileConfig(flags: CacheFlags, secrets: Secrets): Promise<FileConfig> {
+  return flags.config === undefined ? {} : await readConfigFile(flags.config, secrets);
+}
+
+function cacheDirOf(flags: CacheFlags, file: FileConfig): string {
+  if (flags.cache === '') throw new ConfigError('--cache must name a directory.');
+  return flags.cache ?? file.cacheDir ?? DEFAULT_CACHE_DIR;
+}
+
+function sourceSettings(
+  flags: SourceFlags,
+  file: FileConfig,
+  env: NodeJS.ProcessEnv,
+): StorageSyncOptions['source'] {
+  const url = flags.source ?? file.source?.url ?? env['TURSO_DATABASE_URL'];
+  if (!url) {
+    throw new ConfigError('No source is given.', {
+      hint: 'Give --source URL, set TURSO_DATABASE_URL, or write source.url into the --config file.',
+    });
+  }
+  // An empty variable means an unset one, as CI systems write it.
+  const authToken =
+    flags.authToken ?? file.source?.authToken ?? (env['TURSO_AUTH_TOKEN'] || undefined);
+  return { url, authToken };
+}
+
+/** The preset's options. A module may have called `memoryPreset` itself: then its tables stand. */
+function presetSettings(
+  flags: SyncFlags,
+  file: FileConfig,
+  memory: FileConfig['memory'],
+): Partial<StorageSyncOptions> {
+  const asked = flags.preset ?? file.preset;
+  if (asked === undefined) {
+    if (flags.maxEpisodes === undefined) return {};
+    throw new ConfigError('--max-episodes is a limit of the memory preset.', {
+      hint: 'Add --preset memory.',
+    });
+  }
+  const expandedAlready = file.preset !== undefined && file.tables !== undefined;
+  if (expandedAlready && flags.maxEpisodes === undefined) return {};
+  return memoryPreset({
+    ...given({ batchSize: file.batchSize, validateChecksums: file.validateChecksums }),
+    ...memory,
+    ...given({ maxEpisodesCache: flags.maxEpisodes }),
+  });
+}
+
+/** `--tables` picks from the definitions where one has the name, and asks for the rest by name alone. */
+function selectTables(
+  names: readonly string[] | undefined,
+  defined: readonly (TableDefinition | string)[] | undefined,
+): readonly (TableDefinition | string)[] | undefined {
+  return (
+    names?.map(
+      (name) => defined?.find((table) => typeof table !== 'string' && table.name === name) ?? name,
+    ) ?? defined
+  );
+}
+
+/** The entries that have a value: spreading the rest would undo what they are spread over. */
+function given<T extends object>(entries: T): { [K in keyof T]?: NonNullable<T[K]> } {
+  return Object.fromEntries(Object.entries(entries).filter(([, value]) => value !== undefined)) as {
+    [K in keyof T]?: NonNullable<T[K]>;
+  };
+}

@@ -1,0 +1,47 @@
+import { readStatus, type CacheStatus } from '../cache/status.js';
+import type { CommandContext } from './command-run.js';
+import { EXIT_DONE } from './exit-code.js';
+import { formatCount, formatDuration, printable } from './format.js';
+import { cacheSettings, type CacheFlags } from './settings.js';
+import { textTable } from './text-table.js';
+
+/** `storage-sync status`: tells what state the cache is in. Done whatever the state is. */
+export async function status(
+  flags: CacheFlags,
+  { output, secrets }: CommandContext,
+): Promise<number> {
+  const { cacheDir, staleAfterMs } = await cacheSettings(flags, secrets);
+  const found = readStatus(cacheDir, staleAfterMs === undefined ? {} : { staleAfterMs });
+  if (output.json) await output.document(found);
+  else await output.write(secrets.redact(statusText(found)));
+  return EXIT_DONE;
+}
+
+function statusText(found: CacheStatus): string {
+  const age = found.ageMs === null ? '' : ` (${formatDuration(found.ageMs)} ago)`;
+  const facts = [
+    `state       ${found.state}`,
+    `generation  ${found.generation ?? 'none'}`,
+    `last sync   ${found.lastSyncAt ?? 'never'}${age}`,
+  ];
+  if (found.holder) {
+    const { pid, host, startedAt } = found.holder;
+    facts.push(`writer      process ${pid} on ${printable(host)}, since ${startedAt}`);
+  }
+  if (found.lastError) {
+    const { at, code, message } = found.lastError;
+    facts.push(`last error  ${code} at ${at}: ${printable(message)}`);
+  }
+  const tables = Object.entries(found.tables).map(([name, table]) => [
+    name,
+    formatCount(table.rows),
+    table.checkpoint === null ? 'none' : 'kept',
+  ]);
+  if (tables.length === 0) return `${facts.join('\n')}\n`;
+  const titles = [
+    { title: 'table' },
+    { title: 'rows', align: 'right' },
+    { title: 'checkpoint' },
+  ] as const;
+  return `${facts.join('\n')}\n\n${textTable(titles, tables)}\n`;
+}

@@ -1,0 +1,120 @@
+import type { SyncRecord, TableCheckpoint } from '../cache/catalog.js';
+import type { BatchWrite, PreparedTable, SweepProgress } from '../cache/generation-writer.js';
+import type { SourceSchema } from '../source/introspection.js';
+import type { ConnectionConfig } from '../source/open-source.js';
+import type { PageBounds, RejectedRow } from '../source/page-reader.js';
+import type { TablePlan } from '../source/plan.js';
+import type { Batch } from '../transform/batch.js';
+import type { EncodedError } from './error-codec.js';
+
+/** Memory of a batch that may be used for the next one. */
+export type SpareMemory = Pick<Batch, 'arena' | 'lengths'>;
+
+/** Which source to ask, and for whom: a session's connections are closed when it ends. */
+export interface SourceRef {
+  readonly session: string;
+  readonly connection: ConnectionConfig;
+}
+
+export interface EncodedPage {
+  readonly batch: Batch;
+  readonly rejected: readonly RejectedRow[];
+  /** Opaque: the position behind which the next page begins. */
+  readonly position: Uint8Array | null;
+  readonly done: boolean;
+  readonly nextMaxRows: number;
+  /** Requests sent again so far over this thread's connection. */
+  readonly retries: number;
+}
+
+/** Everything a reader thread can be asked. */
+export interface ReaderTasks {
+  readonly schema: {
+    readonly request: { readonly source: SourceRef };
+    readonly response: { readonly schema: SourceSchema; readonly transport: string };
+  };
+  readonly count: {
+    readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
+    readonly response: { readonly rows: number };
+  };
+  readonly page: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly position: Uint8Array | null;
+      readonly bounds: PageBounds;
+      readonly spare: SpareMemory | null;
+    };
+    readonly response: EncodedPage;
+  };
+}
+
+/** A generation to write, opened by the first request that names it. */
+export interface GenerationRef {
+  readonly dir: string;
+  /** True for a generation that is not served yet. */
+  readonly unpublished: boolean;
+  /** True when the generation has no file yet. */
+  readonly create: boolean;
+}
+
+/** Everything a writer thread can be asked. */
+export interface WriterTasks {
+  readonly open: {
+    readonly request: { readonly generation: GenerationRef };
+    readonly response: { readonly source: string | null };
+  };
+  readonly prepare: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly plans: readonly TablePlan[];
+      readonly sync: string;
+      readonly source: string;
+    };
+    readonly response: { readonly tables: readonly PreparedTable[] };
+  };
+  readonly write: {
+    readonly request: { readonly generation: GenerationRef; readonly write: BatchWrite };
+    readonly response: { readonly checkpoint: TableCheckpoint; readonly spare: SpareMemory };
+  };
+  readonly sweep: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: SweepProgress;
+  };
+  readonly complete: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly record: SyncRecord;
+      readonly only: readonly number[] | null;
+      readonly check: readonly number[];
+    };
+    readonly response: {
+      readonly counts: readonly { readonly tableId: number; readonly stored: number; readonly counted: number }[];
+    };
+  };
+  /** Closes the generation. An unpublished one is forced to disk. */
+  readonly close: {
+    readonly request: { readonly generation: GenerationRef };
+    readonly response: Record<string, never>;
+  };
+}
+
+export type TaskMap = { readonly [name: string]: { readonly request: object; readonly response: object } };
+
+/** A request as it crosses to a worker. */
+export type TaskMessage<Tasks> = {
+  [Name in keyof Tasks & string]: {
+    readonly task: Name;
+    readonly request: Tasks[Name] extends { readonly request: infer Request } ? Request : never;
+  };
+}[keyof Tasks & string];
+
+/** What comes back: an answer, or an error that kept its fields. */
+export type TaskResult<Response> =
+  | { readonly ok: true; readonly response: Response }
+  | { readonly ok: false; readonly error: EncodedError };
+
+/** Said to all reader threads at once: nobody waits for this session's answers any more. */
+export interface SessionEnded {
+  readonly session: string;
+}

@@ -1,0 +1,23 @@
+import { Packr } from 'msgpackr';
+import { InvalidText, type Cell } from '../values.js';
+
+const packr = new Packr({ useRecords: false, copyBuffers: true, int64AsType: 'bigint' });
+
+/** A position as bytes: what a checkpoint keeps and what crosses threads. TEXT that is no string is a list of its bytes. */
+export function encodePosition(position: readonly Cell[] | null): Uint8Array | null {
+  if (position === null) return null;
+  const packed = packr.pack(
+    position.map((value) => {
+      if (value instanceof InvalidText) return [value.bytes];
+      // An INTEGER must stay one: as a float it would compare inexactly.
+      return typeof value === 'number' && Number.isSafeInteger(value) ? BigInt(value) : value;
+    }),
+  );
+  return new Uint8Array(packed);
+}
+
+export function decodePosition(bytes: Uint8Array | null): Cell[] | null {
+  if (bytes === null) return null;
+  const values = packr.unpack(bytes) as (Cell | [Uint8Array])[];
+  return values.map((value) => (Array.isArray(value) ? new InvalidText(value[0]) : value));
+}

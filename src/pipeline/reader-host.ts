@@ -1,0 +1,134 @@
+import { SyncAbortedError } from '../errors.js';
+import type { SourceConnection } from '../source/connection.js';
+import { introspect, countRows } from '../source/introspection.js';
+import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
+import { describeKey, readPageSplitting, type RejectedRow } from '../source/page-reader.js';
+import { quoteIdentifier } from '../source/sql.js';
+import { BatchBuilder } from '../transform/batch.js';
+import type { Checksum } from '../transform/checksum.js';
+import type { EncodedPage, ReaderTasks, SourceRef } from './messages.js';
+import { decodePosition, encodePosition } from './position.js';
+
+export interface ReaderHostOptions {
+  readonly checksum: Checksum;
+  /** How a source is reached. The seam by which tests put faults between. */
+  readonly connect?: (config: ConnectionConfig) => SourceConnection;
+}
+
+interface Session {
+  readonly connection: SourceConnection;
+  readonly abort: AbortController;
+  /** The request that was made last. */
+  tail: Promise<unknown>;
+}
+
+/**
+ * What a reader thread does: asks the source, encodes what it answers. Keeps one connection for each session. On a
+ * native one requests run one after the other, because its snapshots belong to the connection.
+ */
+export class ReaderHost {
+  readonly #sessions = new Map<string, Session>();
+  readonly #ended = new Set<string>();
+  readonly #checksum: Checksum;
+  readonly #connect: (config: ConnectionConfig) => SourceConnection;
+
+  constructor(options: ReaderHostOptions) {
+    this.#checksum = options.checksum;
+    this.#connect = options.connect ?? connectToSource;
+  }
+
+  async schema({ source }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
+    return await this.#on(source, async (connection) => ({
+      schema: await introspect(connection.query),
+      transport: connection.transport,
+    }));
+  }
+
+  async count({ source, plan }: ReaderTasks['count']['request']): Promise<ReaderTasks['count']['response']> {
+    const where = plan.filter === null ? '' : ` WHERE ${plan.filter}`;
+    return await this.#on(source, async (connection) => {
+      const rows = await countRows(connection.query, `main.${quoteIdentifier(plan.name)}${where}`);
+      return { rows: Math.min(rows, plan.limit?.count ?? rows) };
+    });
+  }
+
+  async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
+    const { source, plan, bounds, spare } = request;
+    const position = decodePosition(request.position);
+    return await this.#on(source, async (connection, signal) => {
+      const page = await readPageSplitting(connection, plan, position, bounds, signal);
+      const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
+      const rejected: RejectedRow[] = [...page.rejected];
+      for (const row of page.rows) {
+        const reason = builder.add(row);
+        if (reason !== null) rejected.push({ key: describeKey(plan, row), reason });
+      }
+      return {
+        batch: builder.finish(),
+        rejected,
+        position: encodePosition(page.position),
+        done: page.done,
+        nextMaxRows: page.nextMaxRows,
+        retries: connection.retries,
+      };
+    });
+  }
+
+  /** Gives up a session: what it waits for fails at once, and its connection is closed. */
+  endSession(session: string): void {
+    // A request that was under way to this thread may still arrive.
+    this.#ended.add(session);
+    const entry = this.#sessions.get(session);
+    if (!entry) return;
+    this.#sessions.delete(session);
+    entry.abort.abort(new SyncAbortedError());
+    // A native statement cannot be interrupted, and its connection must outlive it. Others are cut at once.
+    if (entry.connection.transport === 'client') void entry.connection.close();
+    else void entry.tail.finally(() => void entry.connection.close());
+  }
+
+  async #on<T>(
+    source: SourceRef,
+    work: (connection: SourceConnection, signal: AbortSignal) => Promise<T>,
+  ): Promise<T> {
+    if (this.#ended.has(source.session)) throw new SyncAbortedError();
+    const session = this.#session(source);
+    const { signal } = session.abort;
+    const { connection, tail } = session;
+    const before = connection.transport === 'native' ? tail : Promise.resolve();
+    const turn = before.then(async () => {
+      signal.throwIfAborted();
+      return await work(connection, signal);
+    });
+    session.tail = Promise.allSettled([tail, turn]);
+    return await untilAborted(turn, signal);
+  }
+
+  #session(source: SourceRef): Session {
+    let session = this.#sessions.get(source.session);
+    if (!session) {
+      session = {
+        connection: this.#connect(source.connection),
+        abort: new AbortController(),
+        tail: Promise.resolve(),
+      };
+      this.#sessions.set(source.session, session);
+    }
+    return session;
+  }
+}
+
+async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  try {
+    return await Promise.race([
+      work,
+      new Promise<never>((_, reject) => {
+        onAbort = () => reject(signal.reason as Error);
+        signal.addEventListener('abort', onAbort);
+      }),
+    ]);
+  } finally {
+    if (onAbort) signal.removeEventListener('abort', onAbort);
+  }
+}

@@ -1,0 +1,144 @@
+import { randomUUID } from 'node:crypto';
+import { availableParallelism } from 'node:os';
+import { BroadcastChannel } from 'node:worker_threads';
+import { Piscina } from 'piscina';
+import { StorageSyncError, WorkerError } from '../errors.js';
+import { decodeError } from './error-codec.js';
+import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
+import { Semaphore } from './semaphore.js';
+import type { WorkerData } from './serve.js';
+import { WORKER_URLS, type WorkerUrls } from './worker-urls.js';
+
+export interface WorkerPoolOptions {
+  /** Threads that read and encode. Default: one for each core but one, at least 1, at most 4. */
+  readonly readerThreads?: number | undefined;
+  /** Threads that write. A cache is always written by the same one. Default: 1. */
+  readonly writerThreads?: number | undefined;
+  /** Outstanding operations at most. */
+  readonly concurrency?: number | undefined;
+  /** Other thread entries, for tests that put faults between. */
+  readonly urls?: WorkerUrls | undefined;
+}
+
+/** Requests a reader thread may have under way: it mostly waits for a server. */
+const REQUESTS_PER_READER = 8;
+
+/**
+ * The threads of one or many caches. Readers take any request; a generation's writes always go to the same writer,
+ * which owns its transactions.
+ *
+ * No task is ever aborted from outside: ending a thread inside a write transaction would lock the cache for the whole
+ * process. Whoever is impatient ends a session, and the readers give it up themselves.
+ */
+export class WorkerPool implements AsyncDisposable {
+  readonly readerThreads: number;
+  readonly #readers: Piscina;
+  readonly #writers: readonly Piscina[];
+  readonly #writerOf = new Map<string, Piscina>();
+  readonly #outstanding = new Set<Promise<unknown>>();
+  readonly #operations: Semaphore;
+  readonly #sessions: BroadcastChannel;
+  #closed: Promise<void> | null = null;
+
+  constructor(options: WorkerPoolOptions = {}) {
+    const urls = options.urls ?? WORKER_URLS;
+    const channel = `storage-sync:${randomUUID()}`;
+    const workerData: WorkerData = { channel };
+    this.readerThreads =
+      options.readerThreads ?? Math.min(4, Math.max(1, availableParallelism() - 1));
+    this.#operations = new Semaphore(options.concurrency ?? 10);
+    this.#sessions = new BroadcastChannel(channel);
+    this.#sessions.unref();
+    const common = {
+      // A thread that blocks between tasks would never let LMDB's read transactions go, nor hear of ended sessions.
+      atomics: 'async',
+      workerData,
+    } as const;
+    this.#readers = new Piscina({
+      ...common,
+      filename: urls.reader,
+      minThreads: this.readerThreads,
+      maxThreads: this.readerThreads,
+      concurrentTasksPerWorker: REQUESTS_PER_READER,
+    });
+    this.#writers = Array.from(
+      { length: options.writerThreads ?? 1 },
+      () => new Piscina({ ...common, filename: urls.writer, minThreads: 1, maxThreads: 1 }),
+    );
+  }
+
+  async read<Name extends keyof ReaderTasks & string>(
+    task: Name,
+    request: ReaderTasks[Name]['request'],
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<ReaderTasks[Name]['response']> {
+    return await this.#run(this.#readers, task, request, transfer);
+  }
+
+  async write<Name extends keyof WriterTasks & string>(
+    task: Name,
+    request: WriterTasks[Name]['request'],
+    transfer: readonly ArrayBuffer[] = [],
+  ): Promise<WriterTasks[Name]['response']> {
+    return await this.#run(this.#writer(request.generation.dir), task, request, transfer);
+  }
+
+  /** Tells the readers that nobody waits for this session any more. */
+  endSession(session: string): void {
+    this.#sessions.postMessage({ session } satisfies SessionEnded);
+  }
+
+  /** Waits for what is under way, then ends the threads. */
+  async close(): Promise<void> {
+    this.#closed ??= this.#drain();
+    await this.#closed;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  async #drain(): Promise<void> {
+    while (this.#outstanding.size > 0) await Promise.allSettled(this.#outstanding);
+    await Promise.all([this.#readers, ...this.#writers].map(async (pool) => await pool.destroy()));
+    this.#sessions.close();
+  }
+
+  async #run<Response>(
+    pool: Piscina,
+    task: string,
+    request: object,
+    transfer: readonly ArrayBuffer[],
+  ): Promise<Response> {
+    if (this.#closed) throw new StorageSyncError('CACHE_CLOSED', 'The worker pool is closed.');
+    await this.#operations.acquire();
+    const running = pool.run({ task, request }, { transferList: [...transfer] }) as Promise<
+      TaskResult<Response>
+    >;
+    this.#outstanding.add(running);
+    try {
+      const result = await running;
+      if (!result.ok) throw decodeError(result.error);
+      return result.response;
+    } catch (error) {
+      if (error instanceof StorageSyncError) throw error;
+      throw new WorkerError(`The worker failed in ${JSON.stringify(task)}.`, {
+        cause: error,
+        context: { task },
+      });
+    } finally {
+      this.#outstanding.delete(running);
+      this.#operations.release();
+    }
+  }
+
+  #writer(generationDir: string): Piscina {
+    let writer = this.#writerOf.get(generationDir);
+    if (!writer) {
+      const load = (pool: Piscina) => [...this.#writerOf.values()].filter((used) => used === pool).length;
+      writer = this.#writers.reduce((least, pool) => (load(pool) < load(least) ? pool : least));
+      this.#writerOf.set(generationDir, writer);
+    }
+    return writer;
+  }
+}

@@ -1,0 +1,87 @@
+import { mkdirSync } from 'node:fs';
+import { Environment } from '../cache/environment.js';
+import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
+import { GenerationWriter } from '../cache/generation-writer.js';
+import { preflight } from '../cache/preflight.js';
+import type { Checksum } from '../transform/checksum.js';
+import type { GenerationRef, WriterTasks } from './messages.js';
+
+export interface WriterHostOptions {
+  readonly checksum: Checksum;
+  /** How a generation is opened. The seam by which tests put faults between. */
+  readonly openEnvironment?: (generation: GenerationRef) => Environment;
+}
+
+interface OpenGeneration {
+  readonly environment: Environment;
+  readonly writer: GenerationWriter;
+}
+
+/** What a writer thread does: owns the write transactions of the generations that are sent to it. */
+export class WriterHost {
+  readonly #open = new Map<string, OpenGeneration>();
+  readonly #checksum: Checksum;
+  readonly #openEnvironment: (generation: GenerationRef) => Environment;
+
+  constructor(options: WriterHostOptions) {
+    this.#checksum = options.checksum;
+    this.#openEnvironment = options.openEnvironment ?? openGeneration;
+  }
+
+  open({ generation }: WriterTasks['open']['request']): WriterTasks['open']['response'] {
+    return { source: this.#generation(generation).environment.source() };
+  }
+
+  prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
+    const { writer } = this.#generation(request.generation);
+    return { tables: writer.prepare(request.plans, request.sync, request.source) };
+  }
+
+  write({ generation, write }: WriterTasks['write']['request']): WriterTasks['write']['response'] {
+    const checkpoint = this.#generation(generation).writer.write(write);
+    const { arena, lengths } = write.batch;
+    return { checkpoint, spare: { arena, lengths } };
+  }
+
+  sweep({ generation, tableId }: WriterTasks['sweep']['request']): WriterTasks['sweep']['response'] {
+    return this.#generation(generation).writer.sweep(tableId);
+  }
+
+  complete(request: WriterTasks['complete']['request']): WriterTasks['complete']['response'] {
+    const { writer } = this.#generation(request.generation);
+    const counts = request.check.map((tableId) => ({ tableId, ...writer.countsAgree(tableId) }));
+    if (counts.every(({ stored, counted }) => stored === counted)) {
+      writer.complete(request.record, request.only);
+    }
+    return { counts };
+  }
+
+  async close({ generation }: WriterTasks['close']['request']): Promise<WriterTasks['close']['response']> {
+    const open = this.#open.get(generation.dir);
+    this.#open.delete(generation.dir);
+    await open?.environment.close();
+    return {};
+  }
+
+  #generation(ref: GenerationRef): OpenGeneration {
+    let open = this.#open.get(ref.dir);
+    if (!open) {
+      const environment = this.#openEnvironment(ref);
+      open = { environment, writer: new GenerationWriter(environment, this.#checksum) };
+      this.#open.set(ref.dir, open);
+    }
+    return open;
+  }
+}
+
+/** Opens a generation, after looking whether its file can be one. */
+export function openGeneration({ dir, create, unpublished }: GenerationRef): Environment {
+  if (create) {
+    try {
+      mkdirSync(dir, { recursive: true, mode: DIRECTORY_MODE });
+    } catch (error) {
+      throw cacheIoError(error, dir);
+    }
+  } else preflight(dir);
+  return new Environment(dir, { unpublished });
+}
