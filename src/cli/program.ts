@@ -47,29 +47,37 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
   syncOptions(program.command('sync'))
     .description('bring the cache up to the source, going on from where the last sync stopped')
     .action(async (flags: SyncFlags) => {
-      const { sync } = await import('./sync.js');
-      await run(flags, (context) => sync(flags, context));
+      await run(flags, async (context) => {
+        const { sync } = await import('./sync.js');
+        return await sync(flags, context);
+      });
     });
 
   syncOptions(program.command('rebuild'))
     .description('build the cache anew beside the one that is served, then publish it')
     .action(async (flags: SyncFlags) => {
-      const { rebuild } = await import('./rebuild.js');
-      await run(flags, (context) => rebuild(flags, context));
+      await run(flags, async (context) => {
+        const { rebuild } = await import('./rebuild.js');
+        return await rebuild(flags, context);
+      });
     });
 
   cacheOptions(program.command('status'))
     .description('tell the state and the age of the cache, and what it holds')
     .action(async (flags: CacheFlags) => {
-      const { status } = await import('./status.js');
-      await run(flags, (context) => status(flags, context));
+      await run(flags, async (context) => {
+        const { status } = await import('./status.js');
+        return await status(flags, context);
+      });
     });
 
   sourceOptions(program.command('tables'))
     .description("list the cache's tables; with --source, the source's, and what a sync leaves out")
     .action(async (flags: SourceFlags) => {
-      const { tables } = await import('./tables.js');
-      await run(flags, (context) => tables(flags, context));
+      await run(flags, async (context) => {
+        const { tables } = await import('./tables.js');
+        return await tables(flags, context);
+      });
     });
 
   cacheOptions(program.command('get'))
@@ -78,8 +86,10 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
     .argument('<key...>', "the row's key, one argument for each key column")
     .addHelpText('after', GET_HELP)
     .action(async (table: string, key: readonly string[], flags: CacheFlags) => {
-      const { get } = await import('./get.js');
-      await run(flags, (context) => get(table, key, flags, context));
+      await run(flags, async (context) => {
+        const { get } = await import('./get.js');
+        return await get(table, key, flags, context);
+      });
     });
 
   cacheOptions(program.command('export'))
@@ -87,8 +97,10 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
     .argument('<table>', 'the table')
     .addHelpText('after', EXPORT_HELP)
     .action(async (table: string, flags: CacheFlags) => {
-      const { exportTable } = await import('./export.js');
-      await run(flags, (context) => exportTable(table, flags, context));
+      await run(flags, async (context) => {
+        const { exportTable } = await import('./export.js');
+        return await exportTable(table, flags, context);
+      });
     });
 
   return program;
@@ -157,7 +169,7 @@ function cacheOptions(command: Command): Command {
     .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
     .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it')
     .option('--json', 'print one JSON document on stdout, for a failure too')
-    .option('--quiet', 'print results, warnings and errors only: no progress');
+    .option('--quiet', 'no progress and no report: only what was asked for, warnings and errors');
 }
 
 const EXIT_CODES_HELP = `
