@@ -113,7 +113,9 @@ export class RowRejectedError extends StorageSyncError {
 /** The caller's `AbortSignal` fired. What was committed stays, and the next sync goes on from there. */
 export class SyncAbortedError extends StorageSyncError {
   override readonly name = 'SyncAbortedError';
-  constructor(message = 'The sync was aborted; what was committed is kept and the next sync resumes from it.') {
+  constructor(
+    message = 'The sync was aborted; what was committed is kept and the next sync resumes from it.',
+  ) {
     super('ABORTED', message);
   }
 }

@@ -187,7 +187,9 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
   }
   const maxPageBytes = options.maxPageBytes ?? DEFAULT_MAX_PAGE_BYTES;
   const maxBytesInFlight = options.maxBytesInFlight ?? DEFAULT_MAX_BYTES_IN_FLIGHT;
-  const tables = options.tables?.map((table) => (typeof table === 'string' ? { name: table } : table));
+  const tables = options.tables?.map((table) =>
+    typeof table === 'string' ? { name: table } : table,
+  );
   refuseDuplicateTables(tables ?? []);
   return {
     source: { url: options.source.url, authToken: options.source.authToken },
@@ -216,7 +218,8 @@ function refuseDuplicateTables(tables: readonly TableDefinition[]): void {
   for (const { name } of tables) {
     // SQLite compares the ASCII letters of table names without case.
     const folded = name.toLowerCase();
-    if (seen.has(folded)) throw new ConfigError(`The table ${JSON.stringify(name)} is defined twice.`);
+    if (seen.has(folded))
+      throw new ConfigError(`The table ${JSON.stringify(name)} is defined twice.`);
     seen.add(folded);
   }
 }

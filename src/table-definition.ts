@@ -2,16 +2,7 @@ import type { SqlValue } from './values.js';
 
 /** A column's declared type. A trailing `?` says that it may be NULL. */
 export type ColumnType =
-  | 'integer'
-  | 'real'
-  | 'text'
-  | 'blob'
-  | 'any'
-  | 'integer?'
-  | 'real?'
-  | 'text?'
-  | 'blob?'
-  | 'any?';
+  'integer' | 'real' | 'text' | 'blob' | 'any' | 'integer?' | 'real?' | 'text?' | 'blob?' | 'any?';
 
 type ValueOf<T extends ColumnType> = T extends `${infer Base extends ColumnType}?`
   ? ValueOf<Base> | null

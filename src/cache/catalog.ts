@@ -138,7 +138,10 @@ function storageDifference(stored: TablePlan, wanted: TablePlan): string | null 
   if (columns(stored) !== columns(wanted)) {
     return `the columns (${columns(stored)}), but (${columns(wanted)}) are asked for now`;
   }
-  if (stored.keyNames.join() !== wanted.keyNames.join() || stored.keyNullable !== wanted.keyNullable) {
+  if (
+    stored.keyNames.join() !== wanted.keyNames.join() ||
+    stored.keyNullable !== wanted.keyNullable
+  ) {
     return `the key (${stored.keyNames.join(', ')}), but (${wanted.keyNames.join(', ')}) is asked for now`;
   }
   if (JSON.stringify(stored.indexes) !== JSON.stringify(wanted.indexes)) return 'other indexes';

@@ -111,7 +111,9 @@ export class Environment {
   }
 
   tableState(tableId: number, transaction?: ReadTransaction): TableState {
-    return this.#read<TableState>(tableStateKey(tableId), transaction) ?? { rows: 0, checkpoint: null };
+    return (
+      this.#read<TableState>(tableStateKey(tableId), transaction) ?? { rows: 0, checkpoint: null }
+    );
   }
 
   putTableState(tableId: number, state: TableState): void {
@@ -172,20 +174,31 @@ const MDB_PAGE_NOTFOUND = -30797;
 export function lmdbError(error: unknown, path: string): unknown {
   if (!(error instanceof Error) || error instanceof CacheError) return error;
   const code = 'code' in error ? error.code : undefined;
-  const context = { path, lmdbCode: typeof code === 'number' || typeof code === 'string' ? code : null };
+  const context = {
+    path,
+    lmdbCode: typeof code === 'number' || typeof code === 'string' ? code : null,
+  };
   if (code === ENOSPC || code === EFBIG || code === EIO || code === 'ENOSPC' || code === 'EIO') {
-    return new CacheError('CACHE_FULL', `LMDB cannot write ${JSON.stringify(path)}: ${error.message}.`, {
-      cause: error,
-      context,
-      hint: 'The disk is full or failing. Free some space; what was committed is kept, and the next sync goes on from it.',
-    });
+    return new CacheError(
+      'CACHE_FULL',
+      `LMDB cannot write ${JSON.stringify(path)}: ${error.message}.`,
+      {
+        cause: error,
+        context,
+        hint: 'The disk is full or failing. Free some space; what was committed is kept, and the next sync goes on from it.',
+      },
+    );
   }
   if (code === MDB_CORRUPTED || code === MDB_PAGE_NOTFOUND) {
-    return new CacheError('CACHE_CORRUPT', `The cache in ${JSON.stringify(path)} is damaged: ${error.message}.`, {
-      cause: error,
-      context,
-      hint: 'Run `storage-sync rebuild`: the source has everything.',
-    });
+    return new CacheError(
+      'CACHE_CORRUPT',
+      `The cache in ${JSON.stringify(path)} is damaged: ${error.message}.`,
+      {
+        cause: error,
+        context,
+        hint: 'Run `storage-sync rebuild`: the source has everything.',
+      },
+    );
   }
   return error;
 }

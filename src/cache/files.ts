@@ -51,7 +51,9 @@ async function syncDirectory(path: string): Promise<void> {
 export function cacheIoError(error: unknown, path: string): CacheError {
   if (error instanceof CacheError) return error;
   const systemCode =
-    error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
+    error instanceof Error && 'code' in error && typeof error.code === 'string'
+      ? error.code
+      : undefined;
   const context = { path, systemCode };
   const shown = JSON.stringify(path);
   switch (systemCode) {
@@ -79,9 +81,13 @@ export function cacheIoError(error: unknown, path: string): CacheError {
         hint: 'Choose another --cache directory.',
       });
     default:
-      return new CacheError('CACHE_IO', `${shown} cannot be used${systemCode ? ` (${systemCode})` : ''}.`, {
-        cause: error,
-        context,
-      });
+      return new CacheError(
+        'CACHE_IO',
+        `${shown} cannot be used${systemCode ? ` (${systemCode})` : ''}.`,
+        {
+          cause: error,
+          context,
+        },
+      );
   }
 }

@@ -72,7 +72,9 @@ export class GenerationWriter {
     const environment = this.#environment;
     environment.refresh();
     const catalog = mergeCatalog(environment.catalog(), plans);
-    const tables = plans.map((plan) => catalog.tables.find((table) => table.plan.name === plan.name)!);
+    const tables = plans.map((plan) =>
+      catalog.tables.find((table) => table.plan.name === plan.name)!,
+    );
     // Opening a database is a transaction of its own, which LMDB does not nest.
     for (const { id, plan } of tables) {
       environment.rows(id);
@@ -126,7 +128,14 @@ export class GenerationWriter {
     const merge = checkpoint.fresh ? null : this.#compare(tableId, plan, lane, write, arena);
 
     return environment.transaction(() => {
-      const tally = this.#putRecords(tableId, plan, batch, arena, checkpoint.fresh, merge?.unchanged);
+      const tally = this.#putRecords(
+        tableId,
+        plan,
+        batch,
+        arena,
+        checkpoint.fresh,
+        merge?.unchanged,
+      );
       const scratch = environment.scratch(tableId);
       if (merge) for (const key of merge.scratch) scratch.putSync(key, NOTHING);
       this.#quarantine(tableId, rejected, checkpoint.counters.rowsQuarantined);
@@ -151,7 +160,9 @@ export class GenerationWriter {
         updatedAt: Date.now(),
       };
       const read = next.lanes.every((each) => each.done);
-      const phased = read ? { ...next, phase: checkpoint.fresh ? ('complete' as const) : ('sweeping' as const) } : next;
+      const phased = read
+        ? { ...next, phase: checkpoint.fresh ? ('complete' as const) : ('sweeping' as const) }
+        : next;
       environment.putTableState(tableId, { rows: rows + tally.added, checkpoint: phased });
       return phased;
     });
@@ -174,7 +185,8 @@ export class GenerationWriter {
       for (const key of found.remove) {
         if (this.#removeRow(tableId, plan, key)) deleted++;
       }
-      if (plan.inKeyOrder) for (const key of found.remove) environment.scratch(tableId).removeSync(key);
+      if (plan.inKeyOrder)
+        for (const key of found.remove) environment.scratch(tableId).removeSync(key);
       if (found.done) environment.scratch(tableId).clearSync();
       const counters = {
         ...checkpoint.counters,
@@ -270,7 +282,8 @@ export class GenerationWriter {
         i++;
       }
       if (record.done || order > 0) missing.push(key);
-      else unchanged[i] = sameRecord(value, arena, record.value.valueStart, record.value.end) ? 1 : 0;
+      else
+        unchanged[i] = sameRecord(value, arena, record.value.valueStart, record.value.end) ? 1 : 0;
     }
     return { unchanged, scratch: missing };
   }
@@ -295,13 +308,14 @@ export class GenerationWriter {
       const key = arena.subarray(keyStart, valueStart);
       const value = arena.subarray(valueStart, end);
       // LMDB refuses an append out of order without an error: then this record, and the rest, go in by search.
-      if (append && rows.putSync(key, value, APPEND) as unknown as boolean) {
+      if (append && (rows.putSync(key, value, APPEND) as unknown as boolean)) {
         added++;
       } else {
         append = false;
         const old = rows.getBinaryFast(key);
         if (old === undefined) added++;
-        else if (indexed) this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
+        else if (indexed)
+          this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
         rows.putSync(key, value);
       }
       if (indexed) this.#addToIndexes(tableId, plan, key, decodeRecord(value, value.length));
@@ -322,13 +336,23 @@ export class GenerationWriter {
     return true;
   }
 
-  #addToIndexes(tableId: number, plan: TablePlan, key: Buffer, row: ReturnType<typeof decodeRecord>): void {
+  #addToIndexes(
+    tableId: number,
+    plan: TablePlan,
+    key: Buffer,
+    row: ReturnType<typeof decodeRecord>,
+  ): void {
     plan.indexes.forEach((index, at) => {
       this.#environment.index(tableId, at).putSync(indexKey(index, row, key, this.#checksum), key);
     });
   }
 
-  #removeFromIndexes(tableId: number, plan: TablePlan, key: Buffer, row: ReturnType<typeof decodeRecord>): void {
+  #removeFromIndexes(
+    tableId: number,
+    plan: TablePlan,
+    key: Buffer,
+    row: ReturnType<typeof decodeRecord>,
+  ): void {
     plan.indexes.forEach((index, at) => {
       this.#environment.index(tableId, at).removeSync(indexKey(index, row, key, this.#checksum));
     });
@@ -391,7 +415,7 @@ function refuseDisorder(plan: TablePlan, lane: LaneCheckpoint, batch: Batch, are
   throw new StorageSyncError(
     'WORKER_FAILED',
     `The source gave rows of ${JSON.stringify(plan.name)} out of the order of their keys.`,
-    { context: { table: plan.name }, hint: 'Please report this with the table\'s schema.' },
+    { context: { table: plan.name }, hint: "Please report this with the table's schema." },
   );
 }
 
@@ -415,4 +439,3 @@ function replaceAt<T>(list: readonly T[], at: number, value: T): T[] {
   copy[at] = value;
   return copy;
 }
-

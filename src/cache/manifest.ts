@@ -81,9 +81,13 @@ function refuseOtherFormat(parsed: unknown, path: string): void {
 }
 
 function corrupt(path: string, why: string, cause?: unknown): CacheError {
-  return new CacheError('CACHE_CORRUPT', `The manifest ${JSON.stringify(path)} cannot be read: ${why}.`, {
-    cause,
-    context: { path },
-    hint: 'Remove the cache directory and sync again, or use another one: the source has everything.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `The manifest ${JSON.stringify(path)} cannot be read: ${why}.`,
+    {
+      cause,
+      context: { path },
+      hint: 'Remove the cache directory and sync again, or use another one: the source has everything.',
+    },
+  );
 }

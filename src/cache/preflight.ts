@@ -28,13 +28,15 @@ export function preflight(generationDir: string): void {
   try {
     fd = openSync(path, 'r');
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') throw corrupt(path, 'it is missing');
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
+      throw corrupt(path, 'it is missing');
     throw cacheIoError(error, path);
   }
   try {
     const { size } = fstatSync(fd);
     const first = readMeta(fd, 0);
-    if (first === null) throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
+    if (first === null)
+      throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
     const second = readMeta(fd, first.pageSize);
     if (second === null) throw corrupt(path, 'its second meta page is damaged');
     const newest = second.transaction > first.transaction ? second : first;
@@ -56,7 +58,8 @@ interface Meta {
 function readMeta(fd: number, at: number): Meta | null {
   const bytes = Buffer.alloc(META_BYTES);
   if (readSync(fd, bytes, 0, META_BYTES, at) < META_BYTES) return null;
-  if (bytes.readUInt32LE(AT_MAGIC) !== MAGIC || bytes.readUInt32LE(AT_VERSION) !== DATA_VERSION) return null;
+  if (bytes.readUInt32LE(AT_MAGIC) !== MAGIC || bytes.readUInt32LE(AT_VERSION) !== DATA_VERSION)
+    return null;
   const pageSize = bytes.readUInt32LE(AT_PAGE_SIZE);
   const isPowerOfTwo = (pageSize & (pageSize - 1)) === 0;
   if (!isPowerOfTwo || pageSize < 512 || pageSize > 65536) return null;
@@ -68,8 +71,12 @@ function readMeta(fd: number, at: number): Meta | null {
 }
 
 function corrupt(path: string, why: string): CacheError {
-  return new CacheError('CACHE_CORRUPT', `The cache file ${JSON.stringify(path)} is damaged: ${why}.`, {
-    context: { path },
-    hint: 'Run `storage-sync rebuild`: the source has everything.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `The cache file ${JSON.stringify(path)} is damaged: ${why}.`,
+    {
+      context: { path },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
 }

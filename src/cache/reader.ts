@@ -132,10 +132,14 @@ export class CacheReader implements AsyncDisposable {
   #view(): View {
     this.#follow();
     if (this.#environment === null) {
-      throw new CacheError('CACHE_EMPTY', `The cache ${JSON.stringify(this.#cacheDir)} has not been filled yet.`, {
-        context: { path: this.#cacheDir },
-        hint: 'Run `storage-sync sync` first, or let the running one finish.',
-      });
+      throw new CacheError(
+        'CACHE_EMPTY',
+        `The cache ${JSON.stringify(this.#cacheDir)} has not been filled yet.`,
+        {
+          context: { path: this.#cacheDir },
+          hint: 'Run `storage-sync sync` first, or let the running one finish.',
+        },
+      );
     }
     return {
       environment: this.#environment,
@@ -249,7 +253,10 @@ export class TableReader<Row> {
   /** Rows between two keys, or between the leading values of two composite keys, in key order. */
   *range(range: RangeOptions = {}): IterableIterator<Row> {
     const table = this.#table();
-    for (const { key, value } of table.rows.getRange({ ...this.#bounds(table, range), ...options(table) })) {
+    for (const { key, value } of table.rows.getRange({
+      ...this.#bounds(table, range),
+      ...options(table),
+    })) {
       yield this.#decode(table, key, value, value.length);
     }
   }
@@ -305,7 +312,10 @@ export class TableReader<Row> {
     const at = this.#indexAt(table, index);
     const columns = table.plan.indexes[at]!.columns.slice(0, values.length);
     if (values.length === 0 || columns.length < values.length) {
-      throw new CacheError('KEY_INVALID', `The index ${JSON.stringify(index)} takes 1 to ${table.plan.indexes[at]!.columns.length} values, not ${values.length}.`);
+      throw new CacheError(
+        'KEY_INVALID',
+        `The index ${JSON.stringify(index)} takes 1 to ${table.plan.indexes[at]!.columns.length} values, not ${values.length}.`,
+      );
     }
     const start = indexPrefix(values);
     const entries = table.view.environment
@@ -330,10 +340,14 @@ export class TableReader<Row> {
       .catalog(view.transaction)
       .tables.find((table) => foldName(table.plan.name) === folded);
     if (!found) {
-      throw new SourceError('TABLE_NOT_FOUND', `The cache has no table ${JSON.stringify(this.#name)}.`, {
-        context: { table: this.#name },
-        hint: 'Run `storage-sync tables` to see what it has.',
-      });
+      throw new SourceError(
+        'TABLE_NOT_FOUND',
+        `The cache has no table ${JSON.stringify(this.#name)}.`,
+        {
+          context: { table: this.#name },
+          hint: 'Run `storage-sync tables` to see what it has.',
+        },
+      );
     }
     const { id, plan } = found;
     this.#open = { view, id, plan, rows: view.environment.rows(id) };
@@ -363,10 +377,14 @@ export class TableReader<Row> {
 
   #cells(table: OpenTable, key: Uint8Array, value: Buffer, length: number): SqlValue[] {
     if (table.view.validateChecksums && !recordIsSound(checksum, key, value, length)) {
-      throw new CacheError('CACHE_CORRUPT', `A record of ${JSON.stringify(table.plan.name)} is damaged: its checksum does not hold.`, {
-        context: { table: table.plan.name, key: Buffer.from(key).toString('hex') },
-        hint: 'Run `storage-sync rebuild`: the source has everything.',
-      });
+      throw new CacheError(
+        'CACHE_CORRUPT',
+        `A record of ${JSON.stringify(table.plan.name)} is damaged: its checksum does not hold.`,
+        {
+          context: { table: table.plan.name, key: Buffer.from(key).toString('hex') },
+          hint: 'Run `storage-sync rebuild`: the source has everything.',
+        },
+      );
     }
     return decodeRecord(value, length);
   }
@@ -379,8 +397,18 @@ export class TableReader<Row> {
   }
 
   #bounds(table: OpenTable, { gt, gte, lt, lte, limit, reverse }: RangeOptions): object {
-    const lower = gte !== undefined ? lowerBound(table, gte, true) : gt !== undefined ? lowerBound(table, gt, false) : undefined;
-    const upper = lte !== undefined ? upperBound(table, lte, true) : lt !== undefined ? upperBound(table, lt, false) : undefined;
+    const lower =
+      gte !== undefined
+        ? lowerBound(table, gte, true)
+        : gt !== undefined
+          ? lowerBound(table, gt, false)
+          : undefined;
+    const upper =
+      lte !== undefined
+        ? upperBound(table, lte, true)
+        : lt !== undefined
+          ? upperBound(table, lt, false)
+          : undefined;
     const [first, last] = reverse ? [upper, lower] : [lower, upper];
     return {
       ...(first ? { start: first.key, exclusiveStart: !first.inclusive } : {}),
@@ -394,15 +422,19 @@ export class TableReader<Row> {
     const at = plan.indexes.findIndex((index) => index.name === name);
     if (at >= 0) return at;
     const known = plan.indexes.map((index) => index.name).join(', ');
-    throw new CacheError('KEY_INVALID', `${JSON.stringify(plan.name)} has no index ${JSON.stringify(name)}.`, {
-      context: { table: plan.name, index: name },
-      hint:
-        known !== ''
-          ? `It has: ${known}.`
-          : name === NEWEST_INDEX
-            ? 'Give its definition a limit or an index, and rebuild.'
-            : 'Declare the index in its definition, and rebuild.',
-    });
+    throw new CacheError(
+      'KEY_INVALID',
+      `${JSON.stringify(plan.name)} has no index ${JSON.stringify(name)}.`,
+      {
+        context: { table: plan.name, index: name },
+        hint:
+          known !== ''
+            ? `It has: ${known}.`
+            : name === NEWEST_INDEX
+              ? 'Give its definition a limit or an index, and rebuild.'
+              : 'Declare the index in its definition, and rebuild.',
+      },
+    );
   }
 }
 
@@ -473,16 +505,23 @@ function isNumeric(value: SqlValue): value is number | bigint {
 }
 
 function cutShort(table: string, seen: number, expected: number): CacheError {
-  return new CacheError('CACHE_CORRUPT', `Reading ${JSON.stringify(table)} ended after ${seen} of ${expected} rows: the cache is damaged.`, {
-    context: { table, seen, expected },
-    hint: 'Run `storage-sync rebuild`: the source has everything.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `Reading ${JSON.stringify(table)} ended after ${seen} of ${expected} rows: the cache is damaged.`,
+    {
+      context: { table, seen, expected },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
 }
 
 function danglingIndex(table: string, index: string): CacheError {
-  return new CacheError('CACHE_CORRUPT', `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} names a row that is not there.`, {
-    context: { table, index },
-    hint: 'Run `storage-sync rebuild`: the source has everything.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} names a row that is not there.`,
+    {
+      context: { table, index },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
 }
-

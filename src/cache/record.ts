@@ -28,7 +28,12 @@ export function decodeRecord(value: Buffer, length: number): SqlValue[] {
 }
 
 /** Whether a record's checksum is that of its key and row. */
-export function recordIsSound(checksum: Checksum, key: Uint8Array, value: Buffer, length: number): boolean {
+export function recordIsSound(
+  checksum: Checksum,
+  key: Uint8Array,
+  value: Buffer,
+  length: number,
+): boolean {
   if (length <= CHECKSUM_BYTES) return false;
   const rowLength = length - CHECKSUM_BYTES;
   const bytes = Buffer.allocUnsafe(key.byteLength + rowLength);

@@ -26,7 +26,9 @@ export async function clearLastError(cacheDir: string): Promise<void> {
 /** The last failure since the last complete sync, or null. */
 export function readLastError(cacheDir: string): LastError | null {
   try {
-    const state = JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as { lastError?: LastError };
+    const state = JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as {
+      lastError?: LastError;
+    };
     return state.lastError ?? null;
   } catch {
     // It is a remark for people: missing or unreadable, there is none.

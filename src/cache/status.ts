@@ -41,9 +41,18 @@ export interface StatusOptions {
 }
 
 /** Tells how a cache stands. Never contacts the source, never waits for a sync, and reports damage as a state. */
-export async function readStatus(cacheDir: string, options: StatusOptions = {}): Promise<CacheStatus> {
+export async function readStatus(
+  cacheDir: string,
+  options: StatusOptions = {},
+): Promise<CacheStatus> {
   const holder = currentHolder(cacheDir);
-  const base = { holder, lastError: readLastError(cacheDir), lastSyncAt: null, ageMs: null, tables: {} };
+  const base = {
+    holder,
+    lastError: readLastError(cacheDir),
+    lastSyncAt: null,
+    ageMs: null,
+    tables: {},
+  };
   let manifest: Manifest | null;
   try {
     manifest = readManifest(cacheDir);
@@ -71,7 +80,11 @@ export async function readStatus(cacheDir: string, options: StatusOptions = {}):
   }
 }
 
-function stateOf(holder: LockHolder | null, ageMs: number | null, staleAfterMs: number): CacheState {
+function stateOf(
+  holder: LockHolder | null,
+  ageMs: number | null,
+  staleAfterMs: number,
+): CacheState {
   if (holder) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
   return ageMs !== null && ageMs <= staleAfterMs ? 'fresh' : 'stale';
 }
@@ -107,6 +120,10 @@ function tableStatus({ rows, checkpoint }: TableState): TableStatus {
   const { phase, counters, updatedAt } = checkpoint;
   return {
     rows,
-    checkpoint: { phase, rowsRead: counters.rowsRead, updatedAt: new Date(updatedAt).toISOString() },
+    checkpoint: {
+      phase,
+      rowsRead: counters.rowsRead,
+      updatedAt: new Date(updatedAt).toISOString(),
+    },
   };
 }

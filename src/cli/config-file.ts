@@ -2,7 +2,7 @@ import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import { ConfigError } from '../errors.js';
-import type { SyncConfig } from '../memory/preset.js';
+import { memoryPreset, type SyncConfig } from '../memory/preset.js';
 import { resolveOptions, type StorageSyncOptions } from '../options.js';
 import type { Secrets } from './secrets.js';
 
@@ -89,6 +89,7 @@ function checkFields(path: string, { memory, ...config }: FileConfig): void {
   const required = { cacheDir: '-', ...config, source: { url: 'file:-', ...config.source } };
   try {
     resolveOptions(required);
+    if (memory !== undefined) memoryPreset(memory);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     throw new ConfigError(`${path}: ${error.message}`, {

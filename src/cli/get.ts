@@ -24,7 +24,7 @@ export async function get(
         { hint: 'Give one argument for each column of the key.' },
       );
     }
-    const candidates = keyArguments.map((argument) => keyCandidates(argument, undefined));
+    const candidates = keyArguments.map(keyCandidates);
     for (const key of keysFrom(candidates)) {
       const row = table.get(...key);
       if (row === undefined) continue;

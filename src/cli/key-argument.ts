@@ -1,21 +1,17 @@
 import type { SqlValue } from '../values.js';
 
 /**
- * The values that one argument of `get` may stand for, the likeliest first: a BLOB for x'..', a number for what looks
- * like one, and the text itself. A column's type, where known, comes before the look: `7` is text in a TEXT column.
+ * The values that one argument of `get` may stand for, in the order in which to look: a BLOB for x'..', a number for
+ * what looks like one, and the text itself.
+ *
+ * SQLite makes this unambiguous in nearly every key: a TEXT column cannot hold the number 7, nor an INTEGER column the
+ * text `7`. Only a column without a type can hold both.
  */
-export function keyCandidates(argument: string, affinity: string | undefined): SqlValue[] {
-  const blob = parseBlob(argument);
-  const number = parseNumber(argument);
-  const candidates: SqlValue[] = [];
-  if (affinity === 'text') candidates.push(argument);
-  if (blob !== null) candidates.push(blob);
-  if (number !== null) candidates.push(number);
-  if (affinity !== 'text') candidates.push(argument);
-  return candidates;
+export function keyCandidates(argument: string): SqlValue[] {
+  return [parseBlob(argument), parseNumber(argument), argument].filter((value) => value !== null);
 }
 
-/** Every key that the arguments may stand for, the likeliest first. */
+/** Every key that the arguments may stand for together, in the order in which to look. */
 export function* keysFrom(candidates: readonly (readonly SqlValue[])[]): Generator<SqlValue[]> {
   const [first, ...rest] = candidates;
   if (first === undefined) {

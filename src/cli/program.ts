@@ -191,9 +191,9 @@ What plain JSON cannot hold is wrapped: a BLOB as {"base64":"…"}, an integer b
 {"integer":"…"}, an infinity as {"real":"Infinity"}.`;
 
 const GET_HELP = `
-A key is read as its column's type has it: in an INTEGER column 7 is a number, in a TEXT column it is
-text. Where the type leaves it open, the row is looked for under the number first, then under the text.
-A BLOB is written x'00ff'. Exits with 1 when there is no such row (--json: prints null).
+A BLOB in a key is written x'00ff'. What looks like a number is looked up as one, then as text: in a
+TEXT column there are no numbers, and in an INTEGER column no such texts. Exits with 1 when there is no
+such row (--json: prints null).
 ${VALUES_HELP}`;
 
 const EXPORT_HELP = `

@@ -6,6 +6,7 @@ import {
   type StorageSyncOptions,
   type Transport,
 } from '../options.js';
+import { foldName } from '../source/introspection.js';
 import type { TableDefinition } from '../table-definition.js';
 import { readConfigFile, type FileConfig } from './config-file.js';
 import type { OutputFlags } from './output.js';
@@ -45,7 +46,7 @@ export async function cacheSettings(flags: CacheFlags, secrets: Secrets): Promis
   const file = await fileConfig(flags, secrets);
   return {
     cacheDir: cacheDirOf(flags, file),
-    validateChecksums: file.validateChecksums,
+    validateChecksums: file.validateChecksums ?? file.memory?.validateChecksums,
     staleAfterMs: file.staleAfterMs,
   };
 }
@@ -134,11 +135,13 @@ function selectTables(
   names: readonly string[] | undefined,
   defined: readonly (TableDefinition | string)[] | undefined,
 ): readonly (TableDefinition | string)[] | undefined {
-  return (
-    names?.map(
-      (name) => defined?.find((table) => typeof table !== 'string' && table.name === name) ?? name,
-    ) ?? defined
-  );
+  const definitionOf = (name: string) =>
+    defined?.find((table) => foldName(nameOf(table)) === foldName(name));
+  return names?.map((name) => definitionOf(name) ?? name) ?? defined;
+}
+
+function nameOf(table: TableDefinition | string): string {
+  return typeof table === 'string' ? table : table.name;
 }
 
 /** The entries that have a value: spreading the rest would undo what they are spread over. */

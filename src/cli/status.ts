@@ -1,7 +1,7 @@
-import { readStatus, type CacheStatus } from '../cache/status.js';
+import { readStatus, type CacheStatus, type CheckpointStatus } from '../cache/status.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE } from './exit-code.js';
-import { formatCount, formatDuration, printable } from './format.js';
+import { formatCount, formatDuration, formatPlural, printable } from './format.js';
 import { cacheSettings, type CacheFlags } from './settings.js';
 import { textTable } from './text-table.js';
 
@@ -11,7 +11,7 @@ export async function status(
   { output, secrets }: CommandContext,
 ): Promise<number> {
   const { cacheDir, staleAfterMs } = await cacheSettings(flags, secrets);
-  const found = readStatus(cacheDir, staleAfterMs === undefined ? {} : { staleAfterMs });
+  const found = await readStatus(cacheDir, { staleAfterMs });
   if (output.json) await output.document(found);
   else await output.write(secrets.redact(statusText(found)));
   return EXIT_DONE;
@@ -35,7 +35,7 @@ function statusText(found: CacheStatus): string {
   const tables = Object.entries(found.tables).map(([name, table]) => [
     name,
     formatCount(table.rows),
-    table.checkpoint === null ? 'none' : 'kept',
+    checkpointText(table.checkpoint),
   ]);
   if (tables.length === 0) return `${facts.join('\n')}\n`;
   const titles = [
@@ -44,4 +44,10 @@ function statusText(found: CacheStatus): string {
     { title: 'checkpoint' },
   ] as const;
   return `${facts.join('\n')}\n\n${textTable(titles, tables)}\n`;
+}
+
+function checkpointText(checkpoint: CheckpointStatus | null): string {
+  if (checkpoint === null) return 'none';
+  const { phase, rowsRead, updatedAt } = checkpoint;
+  return `${phase}, ${formatPlural(rowsRead, 'row')} read at ${updatedAt}`;
 }

@@ -125,7 +125,11 @@ export function embeddingsTable(name: string) {
   });
 }
 
-const positive = v.pipe(v.number('must be a number'), v.integer('must be a whole number'), v.minValue(1, 'must be at least 1'));
+const positive = v.pipe(
+  v.number('must be a number'),
+  v.integer('must be a whole number'),
+  v.minValue(1, 'must be at least 1'),
+);
 const flag = v.boolean('must be true or false');
 
 const schema = v.strictObject({
@@ -152,7 +156,9 @@ export function memoryPreset(
   const parsed = v.safeParse(schema, config);
   if (!parsed.success) {
     const [issue] = parsed.issues;
-    throw new ConfigError(`Invalid memory preset: ${v.getDotPath(issue) ?? 'config'} ${issue.message}.`);
+    throw new ConfigError(
+      `Invalid memory preset: ${v.getDotPath(issue) ?? 'config'} ${issue.message}.`,
+    );
   }
   const resolved = { ...DEFAULT_SYNC_CONFIG, ...config };
   const tables: TableDefinition[] = [

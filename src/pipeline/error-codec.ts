@@ -40,7 +40,10 @@ export function encodeError(error: unknown, depth = 0): EncodedError {
     context: own?.context,
     hint: own?.hint,
     retryAfterMs: error instanceof SourceError ? error.retryAfterMs : undefined,
-    cause: error.cause !== undefined && depth < MAX_CAUSES ? encodeError(error.cause, depth + 1) : undefined,
+    cause:
+      error.cause !== undefined && depth < MAX_CAUSES
+        ? encodeError(error.cause, depth + 1)
+        : undefined,
   };
 }
 

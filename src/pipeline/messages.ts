@@ -23,7 +23,7 @@ export interface EncodedPage {
   readonly position: Uint8Array | null;
   readonly done: boolean;
   readonly nextMaxRows: number;
-  /** Requests sent again so far over this thread's connection. */
+  /** Requests sent again since the last page of this thread. */
   readonly retries: number;
 }
 
@@ -89,7 +89,11 @@ export interface WriterTasks {
       readonly check: readonly number[];
     };
     readonly response: {
-      readonly counts: readonly { readonly tableId: number; readonly stored: number; readonly counted: number }[];
+      readonly counts: readonly {
+        readonly tableId: number;
+        readonly stored: number;
+        readonly counted: number;
+      }[];
     };
   };
   /** Closes the generation. An unpublished one is forced to disk. */
@@ -99,7 +103,9 @@ export interface WriterTasks {
   };
 }
 
-export type TaskMap = { readonly [name: string]: { readonly request: object; readonly response: object } };
+export type TaskMap = {
+  readonly [name: string]: { readonly request: object; readonly response: object };
+};
 
 /** A request as it crosses to a worker. */
 export type TaskMessage<Tasks> = {

@@ -18,6 +18,8 @@ export interface ReaderHostOptions {
 interface Session {
   readonly connection: SourceConnection;
   readonly abort: AbortController;
+  /** Of the connection's retries, those already told. */
+  retriesTold: number;
   /** The request that was made last. */
   tail: Promise<unknown>;
 }
@@ -37,14 +39,19 @@ export class ReaderHost {
     this.#connect = options.connect ?? connectToSource;
   }
 
-  async schema({ source }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
+  async schema({
+    source,
+  }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
     return await this.#on(source, async (connection) => ({
       schema: await introspect(connection.query),
       transport: connection.transport,
     }));
   }
 
-  async count({ source, plan }: ReaderTasks['count']['request']): Promise<ReaderTasks['count']['response']> {
+  async count({
+    source,
+    plan,
+  }: ReaderTasks['count']['request']): Promise<ReaderTasks['count']['response']> {
     const where = plan.filter === null ? '' : ` WHERE ${plan.filter}`;
     return await this.#on(source, async (connection) => {
       const rows = await countRows(connection.query, `main.${quoteIdentifier(plan.name)}${where}`);
@@ -69,7 +76,7 @@ export class ReaderHost {
         position: encodePosition(page.position),
         done: page.done,
         nextMaxRows: page.nextMaxRows,
-        retries: connection.retries,
+        retries: this.#newRetries(source.session, connection),
       };
     });
   }
@@ -104,12 +111,21 @@ export class ReaderHost {
     return await untilAborted(turn, signal);
   }
 
+  #newRetries(name: string, connection: SourceConnection): number {
+    const session = this.#sessions.get(name);
+    if (!session) return 0;
+    const retries = connection.retries - session.retriesTold;
+    session.retriesTold = connection.retries;
+    return retries;
+  }
+
   #session(source: SourceRef): Session {
     let session = this.#sessions.get(source.session);
     if (!session) {
       session = {
         connection: this.#connect(source.connection),
         abort: new AbortController(),
+        retriesTold: 0,
         tail: Promise.resolve(),
       };
       this.#sessions.set(source.session, session);

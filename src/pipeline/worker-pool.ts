@@ -135,7 +135,8 @@ export class WorkerPool implements AsyncDisposable {
   #writer(generationDir: string): Piscina {
     let writer = this.#writerOf.get(generationDir);
     if (!writer) {
-      const load = (pool: Piscina) => [...this.#writerOf.values()].filter((used) => used === pool).length;
+      const load = (pool: Piscina) =>
+        [...this.#writerOf.values()].filter((used) => used === pool).length;
       writer = this.#writers.reduce((least, pool) => (load(pool) < load(least) ? pool : least));
       this.#writerOf.set(generationDir, writer);
     }

@@ -43,7 +43,10 @@ export class WriterHost {
     return { checkpoint, spare: { arena, lengths } };
   }
 
-  sweep({ generation, tableId }: WriterTasks['sweep']['request']): WriterTasks['sweep']['response'] {
+  sweep({
+    generation,
+    tableId,
+  }: WriterTasks['sweep']['request']): WriterTasks['sweep']['response'] {
     return this.#generation(generation).writer.sweep(tableId);
   }
 
@@ -56,7 +59,9 @@ export class WriterHost {
     return { counts };
   }
 
-  async close({ generation }: WriterTasks['close']['request']): Promise<WriterTasks['close']['response']> {
+  async close({
+    generation,
+  }: WriterTasks['close']['request']): Promise<WriterTasks['close']['response']> {
     const open = this.#open.get(generation.dir);
     this.#open.delete(generation.dir);
     await open?.environment.close();

@@ -23,7 +23,7 @@ export interface ClientConnectionOptions extends RetryOptions {
  */
 export class ClientConnection implements SourceConnection {
   readonly transport = 'client';
-  readonly mustCheckUtf8: boolean;
+  readonly mustCheckText: boolean;
   readonly losesInfinities: boolean;
   readonly maxResponseBytes: number | null;
   readonly #options: ClientConnectionOptions;
@@ -35,7 +35,7 @@ export class ClientConnection implements SourceConnection {
     this.#options = options;
     this.#retry = new RetryPolicy(options);
     const local = /^file:/i.test(options.url);
-    this.mustCheckUtf8 = local;
+    this.mustCheckText = local;
     this.losesInfinities = !local;
     this.maxResponseBytes = local ? null : SERVER_RESPONSE_LIMIT;
     this.#client = this.#connect();

@@ -12,8 +12,11 @@ export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>
  */
 export interface SourceConnection {
   readonly transport: 'native' | 'client';
-  /** True when TEXT that is not valid UTF-8 would bring the process down: pages are checked before they are read. */
-  readonly mustCheckUtf8: boolean;
+  /**
+   * True when TEXT that is not valid UTF-8 would bring the process down, and TEXT with a NUL would come cut off there:
+   * pages are looked at before they are read.
+   */
+  readonly mustCheckText: boolean;
   /** True when a REAL infinity cannot cross the wire as a number. */
   readonly losesInfinities: boolean;
   /** Answers larger than this are refused by the server, or null when there is no such limit. */

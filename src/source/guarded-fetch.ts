@@ -15,7 +15,9 @@ export const DEFAULT_MAX_ANSWER_BYTES = 64 * 1024 * 1024;
  * A `fetch` for `@libsql/client`, which has no timeout, no limit and no classification of its own. Answers are read
  * whole before they are handed on, so that every failure, a body cut short included, surfaces here with its code.
  */
-export function guardedFetch(options: GuardedFetchOptions): (request: Request) => Promise<Response> {
+export function guardedFetch(
+  options: GuardedFetchOptions,
+): (request: Request) => Promise<Response> {
   const { timeoutMs, maxAnswerBytes = DEFAULT_MAX_ANSWER_BYTES } = options;
   return async (request) => {
     const timeout = AbortSignal.timeout(timeoutMs);
@@ -28,10 +30,14 @@ export function guardedFetch(options: GuardedFetchOptions): (request: Request) =
     } catch (error) {
       if (error instanceof SourceError) throw error;
       if (timeout.aborted) {
-        throw new SourceError('SOURCE_TIMEOUT', `The source did not answer within ${timeoutMs} ms.`, {
-          cause: error,
-          hint: 'Raise the request timeout, or check the network.',
-        });
+        throw new SourceError(
+          'SOURCE_TIMEOUT',
+          `The source did not answer within ${timeoutMs} ms.`,
+          {
+            cause: error,
+            hint: 'Raise the request timeout, or check the network.',
+          },
+        );
       }
       const systemCode = systemCodeOf(error);
       throw new SourceError(
@@ -73,39 +79,66 @@ function refused(response: Response, body: Uint8Array): SourceError {
   const context = { status, serverCode: code };
   if (status === 401 || status === 403) return unauthorized(status);
   if (code === 'RESPONSE_TOO_LARGE') {
-    return new SourceError('SOURCE_RESPONSE_TOO_LARGE', 'The answer is larger than the server sends.', { context });
+    return new SourceError(
+      'SOURCE_RESPONSE_TOO_LARGE',
+      'The answer is larger than the server sends.',
+      { context },
+    );
   }
   if (status === 408 || status === 429 || status >= 500) {
     const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'));
-    return new SourceError('SOURCE_UNAVAILABLE', `The source answered with status ${status}${message}.`, {
-      context,
-      ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-      hint: status === 429 ? 'It asks for fewer requests: lower the concurrency.' : 'Try again later.',
-    });
+    return new SourceError(
+      'SOURCE_UNAVAILABLE',
+      `The source answered with status ${status}${message}.`,
+      {
+        context,
+        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+        hint:
+          status === 429
+            ? 'It asks for fewer requests: lower the concurrency.'
+            : 'Try again later.',
+      },
+    );
   }
   if (/^(STREAM_EXPIRED|BATON)/.test(code ?? '')) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The server ended the stream${message}.`, { context });
+    return new SourceError('SOURCE_UNAVAILABLE', `The server ended the stream${message}.`, {
+      context,
+    });
   }
-  return new SourceError('SOURCE_REQUEST_REJECTED', `The source refused the request with status ${status}${message}.`, {
-    context,
-    hint: status === 404 ? 'Check the URL: no database answers there.' : 'Check the URL.',
-  });
+  return new SourceError(
+    'SOURCE_REQUEST_REJECTED',
+    `The source refused the request with status ${status}${message}.`,
+    {
+      context,
+      hint: status === 404 ? 'Check the URL: no database answers there.' : 'Check the URL.',
+    },
+  );
 }
 
 function errorBody(body: Uint8Array): { code: string | undefined; message: string } {
-  const text = Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 2000)).toString();
+  const text = Buffer.from(
+    body.buffer,
+    body.byteOffset,
+    Math.min(body.byteLength, 2000),
+  ).toString();
   try {
     const parsed: unknown = JSON.parse(text);
     if (typeof parsed === 'object' && parsed !== null) {
       const { code, message, error } = parsed as Record<string, unknown>;
       const said = typeof message === 'string' ? message : typeof error === 'string' ? error : '';
-      return { code: typeof code === 'string' ? code : undefined, message: said ? `: ${said.slice(0, 200)}` : '' };
+      return {
+        code: typeof code === 'string' ? code : undefined,
+        message: said ? `: ${said.slice(0, 200)}` : '',
+      };
     }
   } catch {
     // Not JSON: servers and the proxies before them also answer with plain text or a page.
   }
   const line = text.trim().split('\n')[0] ?? '';
-  return { code: undefined, message: line && !line.startsWith('<') ? `: ${line.slice(0, 200)}` : '' };
+  return {
+    code: undefined,
+    message: line && !line.startsWith('<') ? `: ${line.slice(0, 200)}` : '',
+  };
 }
 
 /** `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3). */

@@ -193,11 +193,18 @@ async function readUniqueKeys(
      WHERE t.schema = 'main' AND t.type = 'table' AND i."unique" = 1 AND i.partial = 0 AND c.key = 1
      ORDER BY t.name, i.seq, c.seqno`,
   );
-  const byTable = new Map<string, Map<string, { origin: string; columns: string[]; collations: string[] }>>();
+  const byTable = new Map<
+    string,
+    Map<string, { origin: string; columns: string[]; collations: string[] }>
+  >();
   for (const [table, index, origin, column, collation] of rows) {
     const indexes = byTable.get(String(table)) ?? new Map();
     byTable.set(String(table), indexes);
-    const entry = indexes.get(String(index)) ?? { origin: String(origin), columns: [], collations: [] };
+    const entry = indexes.get(String(index)) ?? {
+      origin: String(origin),
+      columns: [],
+      collations: [],
+    };
     indexes.set(String(index), entry);
     // An expression has no name: an empty one matches no column, so the index is never taken for a key.
     entry.columns.push(column === null ? '' : String(column));
@@ -220,4 +227,3 @@ export async function countRows(query: Query, from: string): Promise<number> {
   const [row] = await query(`SELECT count(*) FROM ${from}`);
   return Number(row![0]);
 }
-

@@ -36,12 +36,17 @@ export function segmentsAfter(
 
   const segments: KeysetSegment[] = [];
   for (let depth = terms.length - 1; depth >= 0; depth--) {
-    const prefix = terms.slice(0, depth).map((term, i) => `${term.sql} IS ${placeholder(position[i]!)}`);
+    const prefix = terms
+      .slice(0, depth)
+      .map((term, i) => `${term.sql} IS ${placeholder(position[i]!)}`);
     const prefixParams = position.slice(0, depth);
     const term = terms[depth]!;
     const value = position[depth]!;
     const push = (condition: string, params: readonly Cell[]) =>
-      segments.push({ where: [...prefix, condition].join(' AND '), params: [...prefixParams, ...params] });
+      segments.push({
+        where: [...prefix, condition].join(' AND '),
+        params: [...prefixParams, ...params],
+      });
 
     if (!term.descending) {
       if (value === null) push(`${term.sql} IS NOT NULL`, []);
@@ -71,6 +76,7 @@ function rowValueSegment(terms: readonly OrderTerm[], position: readonly Cell[])
   const operator = terms[0]!.descending ? '<' : '>';
   const left = terms.map((term) => term.sql).join(', ');
   const right = position.map((value) => placeholder(value)).join(', ');
-  const where = terms.length === 1 ? `${left} ${operator} ${right}` : `(${left}) ${operator} (${right})`;
+  const where =
+    terms.length === 1 ? `${left} ${operator} ${right}` : `(${left}) ${operator} (${right})`;
   return { where, params: position };
 }

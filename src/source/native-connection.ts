@@ -14,11 +14,12 @@ type Statement = ReturnType<InstanceType<typeof Database>['prepare']>;
  * Reads a SQLite file through the native driver, rows as arrays and INTEGERs exact. Synchronous underneath: use it in
  * a worker thread. Opens the file read-only.
  *
- * The driver ends the process when it meets TEXT that is not valid UTF-8, so `mustCheckUtf8` is set.
+ * The driver ends the process when it meets TEXT that is not valid UTF-8, and cuts TEXT at its first NUL: so
+ * `mustCheckText` is set.
  */
 export class NativeConnection implements SourceConnection {
   readonly transport = 'native';
-  readonly mustCheckUtf8 = true;
+  readonly mustCheckText = true;
   readonly losesInfinities = false;
   readonly maxResponseBytes = null;
   readonly retries = 0;
@@ -106,10 +107,14 @@ export function filePathOf(url: string): string {
 
 export function refuseMissing(path: string): void {
   if (path === '' || !existsSync(path)) {
-    throw new SourceError('SOURCE_NOT_FOUND', `The source file ${JSON.stringify(path)} does not exist.`, {
-      context: { path },
-      hint: 'Check --source; a relative path starts at the current directory.',
-    });
+    throw new SourceError(
+      'SOURCE_NOT_FOUND',
+      `The source file ${JSON.stringify(path)} does not exist.`,
+      {
+        context: { path },
+        hint: 'Check --source; a relative path starts at the current directory.',
+      },
+    );
   }
   if (!statSync(path).isFile()) {
     throw new SourceError('SOURCE_NOT_FOUND', `The source ${JSON.stringify(path)} is not a file.`, {
@@ -132,21 +137,32 @@ function nativeError(error: unknown, path: string): unknown {
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const context = { path, sqliteCode: code };
   if (code.startsWith('SQLITE_NOTADB')) {
-    return new SourceError('SOURCE_NOT_A_DATABASE', `${JSON.stringify(path)} is not a SQLite database.`, {
-      cause: error,
-      context,
-      hint: 'It may be encrypted, or another kind of file.',
-    });
+    return new SourceError(
+      'SOURCE_NOT_A_DATABASE',
+      `${JSON.stringify(path)} is not a SQLite database.`,
+      {
+        cause: error,
+        context,
+        hint: 'It may be encrypted, or another kind of file.',
+      },
+    );
   }
   if (/^SQLITE_(BUSY|LOCKED|CANTOPEN|IOERR|PROTOCOL)/.test(code)) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The source ${JSON.stringify(path)} cannot be read now: ${error.message}`, {
-      cause: error,
-      context,
-      hint: 'Another process may hold a lock on it, or it cannot be read by this user.',
-    });
+    return new SourceError(
+      'SOURCE_UNAVAILABLE',
+      `The source ${JSON.stringify(path)} cannot be read now: ${error.message}`,
+      {
+        cause: error,
+        context,
+        hint: 'Another process may hold a lock on it, or it cannot be read by this user.',
+      },
+    );
   }
   if (code.startsWith('SQLITE_') || error.name === 'SqliteError') {
-    return new SourceError('SOURCE_SQL', `The source refused a statement: ${error.message}`, { cause: error, context });
+    return new SourceError('SOURCE_SQL', `The source refused a statement: ${error.message}`, {
+      cause: error,
+      context,
+    });
   }
   return error;
 }

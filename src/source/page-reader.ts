@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer';
 import { SourceError } from '../errors.js';
-import { describeValue, InvalidText, type Cell, type SqlValue } from '../values.js';
+import { describeValue, InvalidText, type Cell } from '../values.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
 import type { TextEncoding } from './introspection.js';
 import { orderBy, segmentsAfter } from './keyset.js';
@@ -46,7 +46,7 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 /**
  * Reads one page behind `position` in the plan's order. Never uses OFFSET: a page costs the rows it gives.
  *
- * Where the connection must check for invalid UTF-8, the check, the rows and the oversized rows are read under one
+ * Where the connection must look at TEXT first, the look, the rows and the oversized rows are read under one
  * snapshot. Elsewhere a page is one statement, and an oversized row is read again by its position: if the source
  * changed in between, the page ends there and the next one goes on from what was really read.
  */
@@ -62,7 +62,7 @@ export async function readPage(
       ? bounds.maxBytes
       : Math.min(bounds.maxBytes, Math.floor(connection.maxResponseBytes * RESPONSE_SHARE));
   const reader = new PageReader(connection, plan, position, { ...bounds, maxBytes }, signal);
-  if (connection.mustCheckUtf8) {
+  if (connection.mustCheckText) {
     return await connection.snapshot((query) => reader.read(query), signal);
   }
   return await reader.read(connection.query);
@@ -147,101 +147,88 @@ class PageReader {
     this.#start = start;
     this.#bounds = bounds;
     this.#signal = signal;
-    const maxCellBytes = Math.max(MIN_CUT_BYTES, Math.floor((2 * bounds.maxBytes) / bounds.maxRows));
+    const maxCellBytes = Math.max(
+      MIN_CUT_BYTES,
+      Math.floor((2 * bounds.maxBytes) / bounds.maxRows),
+    );
     this.#projection = projectionOf(plan, connection, maxCellBytes);
   }
 
   async read(query: Query): Promise<Page> {
     const { maxRows } = this.#bounds;
-    if (this.#connection.mustCheckUtf8 && !(await this.#textIsValid(query))) {
+    if (this.#connection.mustCheckText && !(await this.#textIsPlain(query))) {
       return await this.#readExactly(query);
     }
-    const found = await this.#select(query, this.#projection.plain, this.#start, maxRows);
-    return await this.#assemble(query, found);
+    const { plain, oversizeAt } = this.#projection;
+    const found = await this.#select(query, plain, this.#start, maxRows);
+    return await this.#assemble(
+      query,
+      found.map((row): FoundRow => {
+        const oversize = row[oversizeAt] ?? null;
+        if (oversize === null) return { size: 0, plain: row.slice(0, oversizeAt) };
+        return { size: Number(oversize), plain: null, position: this.#positionOf(row) };
+      }),
+    );
   }
 
-  /** Puts a page together from plain rows, reading the ones marked as oversized again. */
-  async #assemble(query: Query, found: readonly RawRow[]): Promise<Page> {
+  /** Puts a page together from what was found, reading by the exact list what is not there in plain. */
+  async #assemble(query: Query, found: readonly FoundRow[]): Promise<Page> {
     const { maxRows, maxBytes, maxRowBytes } = this.#bounds;
-    const { oversizeAt } = this.#projection;
     const rows: (readonly Cell[])[] = [];
     const rejected: RejectedRow[] = [];
     let position = this.#start;
     let bytes = 0;
     let i = 0;
     let moved = false;
-    while (i < found.length && bytes < maxBytes) {
-      const row = found[i]!;
-      const oversize = row[oversizeAt] ?? null;
-      if (oversize === null) {
-        bytes += estimateBytes(row);
-        position = this.#positionOf(row);
-        rows.push(row.slice(0, oversizeAt));
+    while (i < found.length && bytes < maxBytes && !moved) {
+      const { size, plain } = found[i]!;
+      if (plain !== null) {
+        rows.push(plain);
+        bytes += estimateBytes(plain);
+        position = this.#positionOf(plain);
         i++;
-        continue;
-      }
-      if (Number(oversize) > maxRowBytes) {
-        rejected.push({ key: describeKey(this.#plan, row), reason: tooLarge(oversize, maxRowBytes) });
-        position = this.#positionOf(row);
+      } else if (size > maxRowBytes) {
+        const [keys] = await this.#keysBehind(query, position);
+        if (!keys) break;
+        rejected.push({ key: describeKey(this.#plan, keys), reason: tooLarge(size, maxRowBytes) });
+        position = this.#positionOf(keys);
         i++;
-        continue;
-      }
-      const run = this.#oversizedRun(found, i, maxBytes - bytes);
-      const last = this.#positionOf(found[i + run.count - 1]!);
-      const exact = await this.#readRun(query, position, run);
-      for (const cells of exact) {
-        const reason = invalidTextReason(this.#plan, cells);
-        if (reason === null) rows.push(cells);
-        else rejected.push({ key: describeKey(this.#plan, cells), reason });
-        position = this.#positionOf(cells);
-        bytes += estimateBytes(cells);
-      }
-      i += run.count;
-      if (position === null || !samePosition(position, last)) {
-        moved = true;
-        break;
+      } else {
+        const run = this.#exactRun(found, i, maxBytes - bytes);
+        const exact = await this.#readRun(query, position, run);
+        for (const cells of exact) {
+          const reason = invalidTextReason(this.#plan, cells);
+          if (reason === null) rows.push(cells);
+          else rejected.push({ key: describeKey(this.#plan, cells), reason });
+          bytes += estimateBytes(cells);
+        }
+        if (exact.length > 0) position = this.#positionOf(exact.at(-1)!);
+        i += run.count;
+        // Another snapshot may give other rows: then what follows in `found` need not follow in the source.
+        moved = !this.#connection.mustCheckText && !this.#endsAt(exact, run);
       }
     }
-    const seen = rows.length + rejected.length;
     const done = !moved && i === found.length && found.length < maxRows;
+    const seen = rows.length + rejected.length;
     return { rows, rejected, position, done, bytes, nextMaxRows: this.#nextMaxRows(seen, bytes) };
   }
 
-  /** Every row of the page by the exact list, with those that hold invalid TEXT set aside. */
+  #endsAt(exact: readonly Cell[][], run: Run): boolean {
+    const last = exact.at(-1);
+    return (
+      exact.length === run.count &&
+      (run.last === null || (last !== undefined && samePosition(this.#positionOf(last), run.last)))
+    );
+  }
+
+  /** Every row of the page by the exact list. */
   async #readExactly(query: Query): Promise<Page> {
-    const { maxRows, maxBytes, maxRowBytes } = this.#bounds;
+    const { maxRows } = this.#bounds;
     const sizes = await this.#select(query, this.#projection.size, this.#start, maxRows);
-    const rows: (readonly Cell[])[] = [];
-    const rejected: RejectedRow[] = [];
-    let position = this.#start;
-    let bytes = 0;
-    let i = 0;
-    for (; i < sizes.length && bytes < maxBytes; i++) {
-      const oversize = Number(sizes[i]![0] ?? 0);
-      if (oversize > maxRowBytes) {
-        const [keys] = await this.#keysBehind(query, position);
-        if (!keys) break;
-        rejected.push({ key: describeKey(this.#plan, keys), reason: tooLarge(oversize, maxRowBytes) });
-        position = this.#positionOf(keys);
-        continue;
-      }
-      const [cells] = await this.#readRun(query, position, { count: 1, bytes: oversize });
-      if (!cells) break;
-      const reason = invalidTextReason(this.#plan, cells);
-      if (reason === null) rows.push(cells);
-      else rejected.push({ key: describeKey(this.#plan, cells), reason });
-      position = this.#positionOf(cells);
-      bytes += estimateBytes(cells);
-    }
-    const done = i === sizes.length && sizes.length < maxRows;
-    return {
-      rows,
-      rejected,
-      position,
-      done,
-      bytes,
-      nextMaxRows: this.#nextMaxRows(rows.length + rejected.length, bytes),
-    };
+    return await this.#assemble(
+      query,
+      sizes.map(([size]) => ({ size: Number(size), plain: null })),
+    );
   }
 
   /** Reads `run.count` rows behind `position` by the exact list. */
@@ -289,8 +276,11 @@ class PageReader {
     return found.map((row) => decodeExact(row, this.#plan.encoding));
   }
 
-  /** Whether all TEXT of the page is valid UTF-8. The pieces are joined with an ASCII byte, so none can complete another. */
-  async #textIsValid(query: Query): Promise<boolean> {
+  /**
+   * Whether all TEXT of the page is valid UTF-8 without a NUL. The pieces are joined with an ASCII byte, so that none
+   * can complete another.
+   */
+  async #textIsPlain(query: Query): Promise<boolean> {
     const { textOnly } = this.#projection;
     if (textOnly === null) return true;
     let rowsLeft = this.#bounds.maxRows;
@@ -302,7 +292,7 @@ class PageReader {
         segment.params,
       );
       const text = row![0];
-      if (text instanceof Uint8Array && !isUtf8(text)) return false;
+      if (text instanceof Uint8Array && (text.includes(0) || !isUtf8(text))) return false;
       rowsLeft -= Number(row![1]);
     }
     return true;
@@ -334,18 +324,19 @@ class PageReader {
     );
   }
 
-  #oversizedRun(found: readonly RawRow[], from: number, budget: number): Run {
-    const { oversizeAt } = this.#projection;
+  /** The rows from `from` on that are to be read by the exact list together. */
+  #exactRun(found: readonly FoundRow[], from: number, budget: number): Run {
     let count = 0;
     let bytes = 0;
-    for (let i = from; i < found.length; i++) {
-      const oversize = found[i]![oversizeAt] ?? null;
-      if (oversize === null || Number(oversize) > this.#bounds.maxRowBytes) break;
-      if (count > 0 && bytes + Number(oversize) > budget) break;
-      bytes += Number(oversize);
+    let last: Cell[] | null = null;
+    for (const { size, plain, position } of found.slice(from)) {
+      if (plain !== null || size > this.#bounds.maxRowBytes) break;
+      if (count > 0 && bytes + size > budget) break;
       count++;
+      bytes += size;
+      last = position ?? null;
     }
-    return { count, bytes };
+    return { count, bytes, last };
   }
 
   #positionOf(row: readonly Cell[]): Cell[] {
@@ -360,13 +351,22 @@ class PageReader {
   }
 }
 
+/** A row of the page: as it is, or only how large it is. */
+interface FoundRow {
+  readonly size: number;
+  readonly plain: readonly Cell[] | null;
+  readonly position?: Cell[];
+}
+
+/** Rows to be read by the exact list together, and the position of the last where it is known. */
 interface Run {
   readonly count: number;
   readonly bytes: number;
+  readonly last: Cell[] | null;
 }
 
-function tooLarge(size: SqlValue, maxRowBytes: number): string {
-  return `the row takes ${Number(size)} bytes, more than maxRowBytes (${maxRowBytes})`;
+function tooLarge(size: number, maxRowBytes: number): string {
+  return `the row takes ${size} bytes, more than maxRowBytes (${maxRowBytes})`;
 }
 
 function invalidTextReason(plan: TablePlan, cells: readonly Cell[]): string | null {

@@ -70,7 +70,8 @@ export function planTables(
   schema: SourceSchema,
   definitions: readonly TableDefinition[] | undefined,
 ): TablePlan[] {
-  const wanted = definitions ?? schema.tables.map((table): TableDefinition => ({ name: table.name }));
+  const wanted =
+    definitions ?? schema.tables.map((table): TableDefinition => ({ name: table.name }));
   return wanted.map((definition) => planTable(schema, definition, wanted));
 }
 
@@ -99,7 +100,10 @@ function planTable(
     throw new SourceError(
       'TABLE_NOT_SUPPORTED',
       `The table ${JSON.stringify(table.name)} has no ${keyNullable ? 'NOT NULL ' : ''}key, and its columns hide every name of its rowid.`,
-      { context: { table: table.name }, hint: 'Declare a NOT NULL primary key, or rename the column called rowid, _rowid_ or oid.' },
+      {
+        context: { table: table.name },
+        hint: 'Declare a NOT NULL primary key, or rename the column called rowid, _rowid_ or oid.',
+      },
     );
   }
 
@@ -107,14 +111,22 @@ function planTable(
   const keyTerms = key.columns.map((name, i): PlanOrderTerm => {
     const collation = key.collations[i] ?? 'BINARY';
     return {
-      sql: collation === 'BINARY' ? quoteIdentifier(name) : `${quoteIdentifier(name)} COLLATE ${collation}`,
+      sql:
+        collation === 'BINARY'
+          ? quoteIdentifier(name)
+          : `${quoteIdentifier(name)} COLLATE ${collation}`,
       descending: false,
       nullable: !table.columns.find((column) => column.name === name)!.notNull,
       column: position(name),
     };
   });
   if (readsRowid) {
-    keyTerms.push({ sql: table.rowidName!, descending: false, nullable: false, column: columns.length });
+    keyTerms.push({
+      sql: table.rowidName!,
+      descending: false,
+      nullable: false,
+      column: columns.length,
+    });
   }
 
   let order = keyTerms;
@@ -154,7 +166,9 @@ function planTable(
 
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
   const asked = definition.columns ? Object.keys(definition.columns) : undefined;
-  return asked ? asked.map((name) => columnName(table, name)) : table.columns.map((column) => column.name);
+  return asked
+    ? asked.map((name) => columnName(table, name))
+    : table.columns.map((column) => column.name);
 }
 
 function columnName(table: SchemaTable, asked: string): string {
@@ -241,7 +255,9 @@ function scopeFilter(
 ): string | null {
   const conditions: string[] = [];
   for (const reference of references) {
-    const target = all.find((definition) => foldName(definition.name) === foldName(reference.table));
+    const target = all.find(
+      (definition) => foldName(definition.name) === foldName(reference.table),
+    );
     if (!target?.limit) continue;
     const targetTable = findTable(schema, target.name);
     const key = resolveKey(targetTable, target).columns;

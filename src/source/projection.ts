@@ -123,7 +123,8 @@ function cutCondition(
 ): string | null {
   const name = quoteIdentifier(column.name);
   const infinite = infinityCondition(column, losesInfinities);
-  if (column.strict && (column.affinity === 'integer' || column.affinity === 'real')) return infinite;
+  if (column.strict && (column.affinity === 'integer' || column.affinity === 'real'))
+    return infinite;
   const large =
     column.affinity === 'text' || column.affinity === 'blob'
       ? `octet_length(${name}) > ${maxCellBytes}`
@@ -141,8 +142,7 @@ function infinityCondition(column: PlanColumn, losesInfinities: boolean): string
 function textOnly(column: PlanColumn, cut: string | null): string | null {
   if (column.strict && column.affinity !== 'text' && column.affinity !== 'blob') return null;
   const name = quoteIdentifier(column.name);
-  const isText =
-    column.affinity === 'text' ? `${name} < x''` : `${name} >= '' AND ${name} < x''`;
+  const isText = column.affinity === 'text' ? `${name} < x''` : `${name} >= '' AND ${name} < x''`;
   return cut === null
     ? `CASE WHEN ${isText} THEN ${name} END`
     : `CASE WHEN ${isText} AND NOT (${cut}) THEN ${name} END`;

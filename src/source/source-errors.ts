@@ -3,18 +3,27 @@ import { ConfigError, SourceError } from '../errors.js';
 
 /** Gives a failure of the client its code. Decided from fields, never from the message. */
 export function classify(error: unknown): unknown {
-  if (error instanceof SourceError || error instanceof ConfigError || !(error instanceof Error)) return error;
+  if (error instanceof SourceError || error instanceof ConfigError || !(error instanceof Error))
+    return error;
   if (error instanceof LibsqlError) return classifyLibsql(error);
   if (error instanceof SyntaxError) {
-    return new SourceError('SOURCE_PROTOCOL', 'The source answered something that is not valid JSON.', { cause: error });
+    return new SourceError(
+      'SOURCE_PROTOCOL',
+      'The source answered something that is not valid JSON.',
+      { cause: error },
+    );
   }
   const systemCode = systemCodeOf(error);
   if (error instanceof TypeError || systemCode !== undefined) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The source cannot be reached${systemCode ? ` (${systemCode})` : ''}.`, {
-      cause: error,
-      context: { systemCode },
-      hint: 'Check the URL and the network.',
-    });
+    return new SourceError(
+      'SOURCE_UNAVAILABLE',
+      `The source cannot be reached${systemCode ? ` (${systemCode})` : ''}.`,
+      {
+        cause: error,
+        context: { systemCode },
+        hint: 'Check the URL and the network.',
+      },
+    );
   }
   return error;
 }
@@ -24,21 +33,40 @@ function classifyLibsql(error: LibsqlError): Error {
   const context = { sqliteCode: code };
   const cause = error.cause;
   const status =
-    cause instanceof Error && 'status' in cause && typeof cause.status === 'number' ? cause.status : undefined;
+    cause instanceof Error && 'status' in cause && typeof cause.status === 'number'
+      ? cause.status
+      : undefined;
   if (code.startsWith('URL_')) return new ConfigError(error.message, { cause: error });
   if (code === 'RESPONSE_TOO_LARGE') {
-    return new SourceError('SOURCE_RESPONSE_TOO_LARGE', 'The answer is larger than the server sends.', { cause: error, context });
+    return new SourceError(
+      'SOURCE_RESPONSE_TOO_LARGE',
+      'The answer is larger than the server sends.',
+      { cause: error, context },
+    );
   }
   if (code.startsWith('AUTH') || status === 401 || status === 403) {
     return unauthorized(status ?? 401, error);
   }
-  if (/^(SQLITE_(BUSY|LOCKED)|HRANA_(WEBSOCKET|CLOSED)_ERROR|STREAM_EXPIRED|STREAM_BATON|TRANSACTION_(TIMEOUT|BUSY|CLOSED)|SERVER_ERROR|CLIENT_CLOSED)/.test(code)) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The source cannot answer now: ${error.message}`, { cause: error, context });
+  if (
+    /^(SQLITE_(BUSY|LOCKED)|HRANA_(WEBSOCKET|CLOSED)_ERROR|STREAM_EXPIRED|STREAM_BATON|TRANSACTION_(TIMEOUT|BUSY|CLOSED)|SERVER_ERROR|CLIENT_CLOSED)/.test(
+      code,
+    )
+  ) {
+    return new SourceError('SOURCE_UNAVAILABLE', `The source cannot answer now: ${error.message}`, {
+      cause: error,
+      context,
+    });
   }
   if (/^HRANA_PROTO_ERROR|^PROTOCOL_VERSION_ERROR/.test(code)) {
-    return new SourceError('SOURCE_PROTOCOL', `The source broke the protocol: ${error.message}`, { cause: error, context });
+    return new SourceError('SOURCE_PROTOCOL', `The source broke the protocol: ${error.message}`, {
+      cause: error,
+      context,
+    });
   }
-  return new SourceError('SOURCE_SQL', `The source refused a statement: ${error.message}`, { cause: error, context });
+  return new SourceError('SOURCE_SQL', `The source refused a statement: ${error.message}`, {
+    cause: error,
+    context,
+  });
 }
 
 /** The error for a missing or refused token. */
@@ -53,7 +81,12 @@ export function unauthorized(status: number, cause?: unknown): SourceError {
 /** The system's error code on an error or on one of its causes: `ECONNREFUSED`, `UND_ERR_SOCKET`. */
 export function systemCodeOf(error: unknown): string | undefined {
   for (let at = error; at instanceof Error; at = at.cause) {
-    if ('code' in at && typeof at.code === 'string' && /^(E[A-Z]+|UND_ERR_|CERT_|ERR_TLS|DEPTH_|SELF_)/.test(at.code)) return at.code;
+    if (
+      'code' in at &&
+      typeof at.code === 'string' &&
+      /^(E[A-Z]+|UND_ERR_|CERT_|ERR_TLS|DEPTH_|SELF_)/.test(at.code)
+    )
+      return at.code;
     if (at instanceof AggregateError && at.errors.length > 0) return systemCodeOf(at.errors[0]);
   }
   return undefined;

@@ -89,7 +89,13 @@ export class BatchBuilder {
 
   #noteOrder(start: number, end: number): void {
     if (this.#ascending && this.#lastKeyStart >= 0) {
-      const order = this.#arena.compare(this.#arena, start, end, this.#lastKeyStart, this.#lastKeyEnd);
+      const order = this.#arena.compare(
+        this.#arena,
+        start,
+        end,
+        this.#lastKeyStart,
+        this.#lastKeyEnd,
+      );
       this.#ascending = order < 0;
     }
     this.#lastKeyStart = start;
@@ -120,7 +126,9 @@ export interface RecordSpan {
 }
 
 /** The records of a batch in order. The object given is the same each time. */
-export function* recordsOf(batch: Pick<Batch, 'lengths' | 'count'>): Generator<RecordSpan, void, void> {
+export function* recordsOf(
+  batch: Pick<Batch, 'lengths' | 'count'>,
+): Generator<RecordSpan, void, void> {
   const lengths = new Uint32Array(batch.lengths);
   const span = { keyStart: 0, valueStart: 0, end: 0 };
   for (let i = 0; i < batch.count; i++) {

@@ -76,7 +76,10 @@ export function encodeKey(values: readonly SqlValue[], rowid?: number | bigint):
   const buffer = Buffer.allocUnsafe(keyBound(values));
   const end = writeKey(buffer, 0, values, rowid);
   if (end > MAX_KEY_BYTES) {
-    throw new CacheError('KEY_INVALID', `The key takes ${end} bytes; the cache holds keys of at most ${MAX_KEY_BYTES}.`);
+    throw new CacheError(
+      'KEY_INVALID',
+      `The key takes ${end} bytes; the cache holds keys of at most ${MAX_KEY_BYTES}.`,
+    );
   }
   return buffer.subarray(0, end);
 }
@@ -128,7 +131,10 @@ function refuseUnkeyable(value: SqlValue): void {
     (typeof value === 'bigint' && BigInt.asIntN(64, value) === value) ||
     value instanceof Uint8Array;
   if (!fits) {
-    throw new CacheError('KEY_INVALID', `A key value must be text, a number, bytes or null, not ${describeKeyType(value)}.`);
+    throw new CacheError(
+      'KEY_INVALID',
+      `A key value must be text, a number, bytes or null, not ${describeKeyType(value)}.`,
+    );
   }
 }
 

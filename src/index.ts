@@ -1,0 +1,83 @@
+export { StorageSync, type OpenOptions, type SyncOptions } from './storage-sync.js';
+export { SyncRun } from './sync-run.js';
+export type { SyncProgress } from './progress.js';
+export type {
+  SyncMode,
+  SyncReport,
+  TableReport,
+  ValidationCheck,
+  ValidationReport,
+} from './report.js';
+export {
+  DEFAULT_BATCH_SIZE,
+  DEFAULT_CONCURRENCY,
+  DEFAULT_MAX_BYTES_IN_FLIGHT,
+  DEFAULT_MAX_PAGE_BYTES,
+  DEFAULT_MAX_ROW_BYTES,
+  DEFAULT_REQUEST_TIMEOUT_MS,
+  DEFAULT_RETRIES,
+  DEFAULT_RETRY_INITIAL_MS,
+  DEFAULT_RETRY_MAX_MS,
+  DEFAULT_STALE_AFTER_MS,
+  type RowErrorPolicy,
+  type SourceOptions,
+  type StorageSyncOptions,
+  type Transport,
+} from './options.js';
+export {
+  defineTable,
+  type ColumnType,
+  type ColumnTypes,
+  type IndexDefinition,
+  type ReferenceDefinition,
+  type RowOf,
+  type TableDefinition,
+  type TableLimit,
+} from './table-definition.js';
+export type { SourceRow, SqlValue } from './values.js';
+export {
+  CacheError,
+  ConfigError,
+  RowRejectedError,
+  SourceError,
+  StorageSyncError,
+  SyncAbortedError,
+  WorkerError,
+  describeError,
+  type ErrorCode,
+  type ErrorContext,
+} from './errors.js';
+export {
+  CacheReader,
+  CacheSnapshot,
+  TableReader,
+  openCache,
+  type CachedTable,
+  type CacheReaderOptions,
+  type KeyArgument,
+  type RangeOptions,
+  type StreamOptions,
+} from './cache/reader.js';
+export {
+  readStatus,
+  type CacheState,
+  type CacheStatus,
+  type CheckpointStatus,
+  type StatusOptions,
+  type TableStatus,
+} from './cache/status.js';
+export type { LastError } from './cache/state-file.js';
+export type { LockHolder } from './cache/lock.js';
+export { WorkerPool, type WorkerPoolOptions } from './pipeline/worker-pool.js';
+export { openSource, type Source, type SourceTable } from './source/source.js';
+export {
+  DEFAULT_SYNC_CONFIG,
+  SPLIT_EMBEDDINGS,
+  embeddings,
+  embeddingsTable,
+  episodes,
+  heuristics,
+  memoryPreset,
+  patterns,
+  type SyncConfig,
+} from './memory/preset.js';

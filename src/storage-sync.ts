@@ -1,0 +1,500 @@
+import { randomUUID } from 'node:crypto';
+import { readdir, rm } from 'node:fs/promises';
+import { dirname } from 'node:path';
+import { bootId } from './cache/boot.js';
+import { makeDirectory } from './cache/files.js';
+import type { PreparedTable } from './cache/generation-writer.js';
+import { generationPath, dataPath } from './cache/layout.js';
+import { CacheLock } from './cache/lock.js';
+import { EMPTY_MANIFEST, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
+import { openCache, type CacheReader } from './cache/reader.js';
+import { clearLastError, writeLastError } from './cache/state-file.js';
+import { readStatus, type CacheStatus } from './cache/status.js';
+import type { TableCheckpoint } from './cache/catalog.js';
+import { CacheError, SyncAbortedError } from './errors.js';
+import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
+import type { GenerationRef, SourceRef } from './pipeline/messages.js';
+import { Semaphore } from './pipeline/semaphore.js';
+import { syncTable, type SyncContext } from './pipeline/table-sync.js';
+import { WorkerPool } from './pipeline/worker-pool.js';
+import { ProgressMeter } from './progress-meter.js';
+import type { SyncProgress } from './progress.js';
+import type { SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
+import { planTables, type TablePlan } from './source/plan.js';
+import { sourceFingerprint } from './source/source-fingerprint.js';
+import { SyncRun } from './sync-run.js';
+import { existsSync } from 'node:fs';
+
+export interface OpenOptions extends StorageSyncOptions {
+  /** Threads to share with other caches. Without it, this cache has its own, and `close` ends them. */
+  readonly pool?: WorkerPool | undefined;
+}
+
+export interface SyncOptions {
+  /** Stops the sync at the next batch. What was committed stays, and the next sync goes on from there. */
+  readonly signal?: AbortSignal | undefined;
+  readonly onProgress?: ((progress: SyncProgress) => void) | undefined;
+}
+
+/**
+ * Keeps one cache directory true to one source.
+ *
+ * ```ts
+ * await using storage = await StorageSync.open({ source: { url: 'file:app.db' }, cacheDir: './cache' });
+ * const report = await storage.sync();
+ * storage.cache.table('patterns').get('p1');
+ * ```
+ *
+ * Invariant: readers see only generations that were once complete; a sync that fails leaves them as they were.
+ */
+export class StorageSync implements AsyncDisposable {
+  readonly #options: ResolvedOptions;
+  readonly #sharedPool: WorkerPool | null;
+  #ownPool: WorkerPool | null = null;
+  #cache: CacheReader | null = null;
+  readonly #closing = new AbortController();
+  readonly #running = new Set<Promise<unknown>>();
+
+  private constructor(options: ResolvedOptions, pool: WorkerPool | undefined) {
+    this.#options = options;
+    this.#sharedPool = pool ?? null;
+  }
+
+  /**
+   * Checks the options and makes the directory. Contacts no source and starts no thread.
+   *
+   * @throws {ConfigError} when an option is wrong.
+   * @throws {CacheError} when the directory cannot be used.
+   */
+  static async open(options: OpenOptions): Promise<StorageSync> {
+    const { pool, ...rest } = options;
+    const resolved = resolveOptions(rest);
+    await makeDirectory(resolved.cacheDir);
+    readManifest(resolved.cacheDir);
+    return new StorageSync(resolved, pool);
+  }
+
+  /** Reads the cache; see {@link openCache}. Opened by the first use. */
+  get cache(): CacheReader {
+    this.#cache ??= openCache(this.#options.cacheDir, {
+      validateChecksums: this.#options.validateChecksums,
+    });
+    return this.#cache;
+  }
+
+  /**
+   * Brings the cache up to date: goes on from an interrupted sync, or reads all tables and writes what differs. The
+   * first sync builds the cache aside and publishes it when it is complete.
+   */
+  sync(options: SyncOptions = {}): SyncRun {
+    return this.#start('full', options);
+  }
+
+  /** Builds the cache anew beside the one that is served, then publishes it. */
+  rebuild(options: SyncOptions = {}): SyncRun {
+    return this.#start('rebuild', options);
+  }
+
+  /** Tells how the cache stands, without contacting the source. */
+  async status(): Promise<CacheStatus> {
+    return await readStatus(this.#options.cacheDir, { staleAfterMs: this.#options.staleAfterMs });
+  }
+
+  /** Stops syncs at their next batch, waits for them, and ends the threads. */
+  async close(): Promise<void> {
+    this.#closing.abort(new SyncAbortedError());
+    await Promise.allSettled(this.#running);
+    await this.#ownPool?.close();
+    await this.#cache?.close();
+    this.#cache = null;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close();
+  }
+
+  #start(mode: 'full' | 'rebuild', { signal, onProgress }: SyncOptions): SyncRun {
+    if (this.#closing.signal.aborted) {
+      throw new CacheError('CACHE_CLOSED', 'This StorageSync is closed.', {
+        hint: 'Open it again.',
+      });
+    }
+    return new SyncRun((report) => {
+      const meter = new ProgressMeter((progress) => {
+        report(progress);
+        onProgress?.(progress);
+      });
+      const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
+      const run = this.#run(mode, AbortSignal.any(signals), meter);
+      const settled = run.then(
+        () => undefined,
+        () => undefined,
+      );
+      this.#running.add(settled);
+      void settled.then(() => this.#running.delete(settled));
+      return run;
+    });
+  }
+
+  async #run(
+    mode: 'full' | 'rebuild',
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    const { cacheDir } = this.#options;
+    await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
+    try {
+      const report = await this.#locked(mode, signal, meter);
+      await clearLastError(cacheDir);
+      return report;
+    } catch (error) {
+      const reason =
+        signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
+      // The failure itself matters more than a note of it that could not be written.
+      await writeLastError(cacheDir, reason).catch(() => undefined);
+      throw reason;
+    }
+  }
+
+  /** The story of a sync: look at the source, prepare, read and write, complete, publish. */
+  async #locked(
+    mode: 'full' | 'rebuild',
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    const startedAt = Date.now();
+    const options = this.#options;
+    const sync = randomUUID();
+    const pool = this.#pool();
+    const source: SourceRef = {
+      session: sync,
+      connection: {
+        ...options.source,
+        requestTimeoutMs: options.requestTimeoutMs,
+        retries: options.retries,
+        retryInitialMs: options.retryInitialMs,
+        retryMaxMs: options.retryMaxMs,
+        transport: options.transport,
+      },
+    };
+    const stop = new AbortController();
+    const onAbort = () => {
+      stop.abort(new SyncAbortedError());
+      pool.endSession(sync);
+    };
+    signal.addEventListener('abort', onAbort, { once: true });
+    let generation: GenerationRef | null = null;
+    try {
+      if (signal.aborted) throw new SyncAbortedError();
+      const { schema, transport } = await pool.read('schema', { source });
+      const plans = planTables(schema, options.tables);
+
+      const target = await this.#target(mode);
+      generation = target.generation;
+      const fingerprint = sourceFingerprint(options.source.url);
+      await this.#refuseOtherSource(generation, fingerprint);
+      const { tables } = await pool.write('prepare', {
+        generation,
+        plans,
+        sync,
+        source: fingerprint,
+      });
+
+      const read = await this.#readTables({ plans, tables, source, generation, stop, meter });
+
+      meter.enter('validating');
+      const { counts } = await pool.write('complete', {
+        generation,
+        record: { sync, mode, startedAt, completedAt: Date.now(), source: fingerprint },
+        only: options.tables === undefined ? tables.map((table) => table.id) : null,
+        check: tables.map((table) => table.id),
+      });
+      const checks = plans.map((plan, i) => countCheck(plan, counts[i]!, read.checkpoints[i]!));
+      refuseDamaged(checks);
+
+      meter.enter('publishing');
+      await pool.write('close', { generation });
+      await this.#publish(target.manifest, generation, target.number);
+      generation = null;
+      meter.enter('done');
+      return this.#report({
+        mode,
+        startedAt,
+        transport,
+        plans,
+        tables,
+        checks,
+        number: target.number,
+        ...read,
+        counts,
+      });
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      pool.endSession(sync);
+      // A generation that was not completed stays as its checkpoints say.
+      if (generation) await pool.write('close', { generation }).catch(() => undefined);
+    }
+  }
+
+  /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
+  async #readTables(work: {
+    readonly plans: readonly TablePlan[];
+    readonly tables: readonly PreparedTable[];
+    readonly source: SourceRef;
+    readonly generation: GenerationRef;
+    readonly stop: AbortController;
+    readonly meter: ProgressMeter;
+  }): Promise<ReadResult> {
+    const { plans, tables, source, generation, stop, meter } = work;
+    const options = this.#options;
+    const pool = this.#pool();
+    let retries = 0;
+    const context: SyncContext = {
+      pool,
+      source,
+      generation,
+      bounds: {
+        maxRows: options.batchSize,
+        maxBytes: options.maxPageBytes,
+        maxRowBytes: options.maxRowBytes,
+      },
+      onRowError: options.onRowError,
+      signal: stop.signal,
+      bytesInFlight: new Semaphore(options.maxBytesInFlight),
+      spares: [],
+      onBatch: (table, rows, bytes) => meter.batch(table, rows, bytes),
+      onRetries: (more) => {
+        retries += more;
+      },
+    };
+    meter.begin(
+      plans.length,
+      tables.reduce(
+        (sum, table) => sum + (table.resumed ? table.checkpoint.counters.rowsRead : 0),
+        0,
+      ),
+    );
+    const counting = this.#countRows(plans, source, meter);
+
+    const checkpoints: TableCheckpoint[] = [];
+    const durations: number[] = [];
+    const failures: unknown[] = [];
+    let next = 0;
+    const worker = async () => {
+      while (next < plans.length && failures.length === 0) {
+        const at = next++;
+        const begun = performance.now();
+        try {
+          checkpoints[at] = await syncTable(context, plans[at]!, tables[at]!);
+          durations[at] = performance.now() - begun;
+          meter.tableDone(plans[at]!.name);
+        } catch (error) {
+          failures.push(error);
+          stop.abort(new SyncAbortedError());
+        }
+      }
+    };
+    await Promise.all(Array.from({ length: pool.readerThreads }, worker));
+    await counting;
+    if (failures.length > 0) throw failures[0];
+    return { checkpoints, durations, retries };
+  }
+
+  /** Counts what there is to read where that costs little: a file's owner pays no server for it. */
+  async #countRows(
+    plans: readonly TablePlan[],
+    source: SourceRef,
+    meter: ProgressMeter,
+  ): Promise<void> {
+    if (!/^file:/i.test(source.connection.url)) return;
+    const pool = this.#pool();
+    await Promise.all(
+      plans.map(async (plan) => {
+        try {
+          const { rows } = await pool.read('count', { source, plan });
+          meter.total(plan.name, rows);
+        } catch {
+          // Without a total, progress is told without one.
+        }
+      }),
+    );
+  }
+
+  /** The generation to write: the one that is served, or one to build beside it. */
+  async #target(mode: SyncMode): Promise<Target> {
+    const { cacheDir } = this.#options;
+    const manifest = readManifest(cacheDir) ?? EMPTY_MANIFEST;
+    if (mode !== 'rebuild' && manifest.live !== null) {
+      if (manifest.building) await this.#dropBuilding(manifest);
+      const number = manifest.live;
+      const dir = generationPath(cacheDir, number);
+      return { manifest, number, generation: { dir, unpublished: false, create: false } };
+    }
+    const { building } = manifest;
+    const resumable = building !== null && building.boot === bootId();
+    if (resumable && existsSync(dataPath(generationPath(cacheDir, building.generation)))) {
+      const dir = generationPath(cacheDir, building.generation);
+      return {
+        manifest,
+        number: building.generation,
+        generation: { dir, unpublished: true, create: false },
+      };
+    }
+    const number = Math.max(manifest.live ?? 0, building?.generation ?? 0) + 1;
+    const next: Manifest = {
+      ...manifest,
+      building: { generation: number, boot: bootId(), startedAt: new Date().toISOString() },
+    };
+    await removeOtherGenerations(cacheDir, manifest.live);
+    await writeManifest(cacheDir, next);
+    const dir = generationPath(cacheDir, number);
+    return { manifest: next, number, generation: { dir, unpublished: true, create: true } };
+  }
+
+  async #dropBuilding(manifest: Manifest): Promise<void> {
+    const { cacheDir } = this.#options;
+    await writeManifest(cacheDir, { ...manifest, building: null });
+    await removeOtherGenerations(cacheDir, manifest.live);
+  }
+
+  async #refuseOtherSource(generation: GenerationRef, fingerprint: string): Promise<void> {
+    if (generation.create) return;
+    const { source } = await this.#pool().write('open', { generation });
+    if (source === null || source === fingerprint) return;
+    throw new CacheError(
+      'CACHE_DEFINITION_MISMATCH',
+      `The cache ${JSON.stringify(this.#options.cacheDir)} is a copy of another source.`,
+      {
+        context: { path: this.#options.cacheDir },
+        hint: 'Use another --cache directory, or remove this one to start over.',
+      },
+    );
+  }
+
+  /** Lets readers see the generation: one atomic replacement of the manifest. Then the one before it goes. */
+  async #publish(manifest: Manifest, generation: GenerationRef, number: number): Promise<void> {
+    if (!generation.unpublished) return;
+    const { cacheDir } = this.#options;
+    await writeManifest(cacheDir, { ...manifest, live: number, building: null });
+    await removeOtherGenerations(cacheDir, number);
+  }
+
+  #report(result: ReportInput): SyncReport {
+    const { plans, tables, checkpoints, durations, checks, counts, mode } = result;
+    const reports = plans.map((plan, i): [string, TableReport] => [
+      plan.name,
+      {
+        ...checkpoints[i]!.counters,
+        durationMs: Math.round(durations[i]!),
+        resumed: tables[i]!.resumed,
+      },
+    ]);
+    const quarantined = reports.filter(([, report]) => report.rowsQuarantined > 0);
+    const rowsOf = (match: (name: string) => boolean) =>
+      plans.reduce(
+        (sum, plan, i) => sum + (match(plan.name.toLowerCase()) ? counts[i]!.stored : 0),
+        0,
+      );
+    return {
+      mode,
+      durationMs: Date.now() - result.startedAt,
+      stale: false,
+      generation: result.number,
+      tables: Object.fromEntries(reports),
+      retries: result.retries,
+      transport: result.transport,
+      warnings: quarantined.map(
+        ([name, report]) =>
+          `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
+      ),
+      validation: { passed: checks.every((check) => check.passed), checks },
+      ...(this.#options.preset === 'memory'
+        ? {
+            episodesSynced: rowsOf((name) => name === 'episodes'),
+            patternsSynced: rowsOf((name) => name === 'patterns'),
+            heuristicsSynced: rowsOf((name) => name === 'heuristics'),
+            embeddingsSynced: rowsOf((name) => name.startsWith('embeddings')),
+          }
+        : {}),
+    };
+  }
+
+  #pool(): WorkerPool {
+    if (this.#sharedPool) return this.#sharedPool;
+    this.#ownPool ??= new WorkerPool({
+      readerThreads: this.#options.readerThreads,
+      concurrency: this.#options.concurrency,
+    });
+    return this.#ownPool;
+  }
+}
+
+interface Target {
+  readonly manifest: Manifest;
+  readonly number: number;
+  readonly generation: GenerationRef;
+}
+
+interface ReadResult {
+  readonly checkpoints: readonly TableCheckpoint[];
+  readonly durations: readonly number[];
+  readonly retries: number;
+}
+
+interface StoredCount {
+  readonly stored: number;
+  readonly counted: number;
+}
+
+interface ReportInput extends ReadResult {
+  readonly mode: SyncMode;
+  readonly startedAt: number;
+  readonly transport: string;
+  readonly plans: readonly TablePlan[];
+  readonly tables: readonly PreparedTable[];
+  readonly checks: readonly ValidationCheck[];
+  readonly counts: readonly StoredCount[];
+  readonly number: number;
+}
+
+function countCheck(
+  plan: TablePlan,
+  count: StoredCount,
+  checkpoint: TableCheckpoint,
+): ValidationCheck {
+  const { rowsRead, rowsQuarantined } = checkpoint.counters;
+  const expected = rowsRead - rowsQuarantined;
+  const intact = count.stored === count.counted;
+  return {
+    table: plan.name,
+    check: intact ? 'rows' : 'records',
+    passed: intact && count.stored === expected,
+    detail: intact
+      ? `${count.stored} rows in the cache, ${expected} read from the source`
+      : `${count.counted} records in the cache, which says it has ${count.stored}`,
+  };
+}
+
+function refuseDamaged(checks: readonly ValidationCheck[]): void {
+  const damaged = checks.find((check) => check.check === 'records');
+  if (!damaged) return;
+  throw new CacheError(
+    'CACHE_CORRUPT',
+    `The table ${JSON.stringify(damaged.table)} has ${damaged.detail}.`,
+    {
+      context: { table: damaged.table },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
+}
+
+/** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */
+async function removeOtherGenerations(cacheDir: string, live: number | null): Promise<void> {
+  const parent = dirname(generationPath(cacheDir, 1));
+  const names = await readdir(parent).catch(() => []);
+  await Promise.all(
+    names
+      .filter((name) => name !== String(live))
+      .map((name) => rm(`${parent}/${name}`, { recursive: true, force: true })),
+  );
+}

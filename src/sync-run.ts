@@ -1,0 +1,61 @@
+import type { SyncProgress } from './progress.js';
+import type { SyncReport } from './report.js';
+
+/**
+ * A sync under way. Await it for the report; iterate it for progress, as often as the consumer asks and never slowing
+ * the sync down.
+ *
+ * ```ts
+ * const run = storage.sync();
+ * for await (const { rowsRead, rowsPerSecond } of run) console.error(rowsRead, rowsPerSecond);
+ * const report = await run;
+ * ```
+ */
+export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgress> {
+  readonly #report: Promise<SyncReport>;
+  #latest: SyncProgress | null = null;
+  #wake: (() => void)[] = [];
+  #ended = false;
+
+  constructor(start: (onProgress: (progress: SyncProgress) => void) => Promise<SyncReport>) {
+    this.#report = start((progress) => {
+      this.#latest = progress;
+      this.#notify();
+    }).finally(() => {
+      this.#ended = true;
+      this.#notify();
+    });
+    // Whoever only iterates learns of a failure from the loop; it must not count as unhandled besides.
+    this.#report.catch(() => undefined);
+  }
+
+  // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run for its report is its interface
+  then<Result = SyncReport, Failure = never>(
+    onFulfilled?: ((report: SyncReport) => Result | PromiseLike<Result>) | null,
+    onRejected?: ((reason: unknown) => Failure | PromiseLike<Failure>) | null,
+  ): Promise<Result | Failure> {
+    return this.#report.then(onFulfilled, onRejected);
+  }
+
+  /** Progress as it changes; ends with the sync, and throws what the sync failed with. */
+  async *[Symbol.asyncIterator](): AsyncIterator<SyncProgress, void, void> {
+    let seen: SyncProgress | null = null;
+    for (;;) {
+      if (this.#latest !== null && this.#latest !== seen) {
+        seen = this.#latest;
+        yield seen;
+      } else if (this.#ended) {
+        await this.#report;
+        return;
+      } else {
+        await new Promise<void>((wake) => this.#wake.push(wake));
+      }
+    }
+  }
+
+  #notify(): void {
+    const waiting = this.#wake;
+    this.#wake = [];
+    for (const wake of waiting) wake();
+  }
+}
