@@ -1,12 +1,11 @@
 import { statSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
-import xxhash from 'xxhash-wasm';
 import { CacheError, SourceError } from '../errors.js';
 import type { TablePlan } from '../source/plan.js';
 import { NEWEST_INDEX } from '../source/plan.js';
 import { foldName } from '../source/introspection.js';
 import type { RowOf, TableDefinition } from '../table-definition.js';
-import type { Checksum } from '../transform/checksum.js';
+import { loadChecksum } from '../transform/checksum.js';
 import { encodeKey, encodeKeyPrefix } from '../transform/key-codec.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
@@ -51,8 +50,7 @@ export interface StreamOptions {
 const MANIFEST_CHECK_MS = 100;
 const DEFAULT_ROWS_PER_TURN = 500;
 
-const { h64Raw } = await xxhash();
-const checksum: Checksum = (bytes) => h64Raw(bytes);
+const checksum = await loadChecksum();
 
 /** What reads go through: a generation, at its newest state or under one snapshot. */
 interface View {

@@ -67,7 +67,7 @@ export class WorkerPool implements AsyncDisposable {
     );
   }
 
-  async read<Name extends keyof ReaderTasks & string>(
+  async read<Name extends keyof ReaderTasks>(
     task: Name,
     request: ReaderTasks[Name]['request'],
     transfer: readonly ArrayBuffer[] = [],
@@ -75,7 +75,7 @@ export class WorkerPool implements AsyncDisposable {
     return await this.#run(this.#readers, task, request, transfer);
   }
 
-  async write<Name extends keyof WriterTasks & string>(
+  async write<Name extends keyof WriterTasks>(
     task: Name,
     request: WriterTasks[Name]['request'],
     transfer: readonly ArrayBuffer[] = [],

@@ -8,6 +8,6 @@ export type Checksum = (bytes: Uint8Array) => bigint;
 
 /** Loads xxHash. Each thread needs its own: the module hashes in a memory of its own. */
 export async function loadChecksum(): Promise<Checksum> {
-  const { h64Raw } = await xxhash();
-  return (bytes) => h64Raw(bytes);
+  const hasher = await xxhash();
+  return (bytes) => hasher.h64Raw(bytes);
 }
