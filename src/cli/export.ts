@@ -11,7 +11,7 @@ const CHUNK_LENGTH = 64 * 1024;
 export async function exportTable(
   name: string,
   flags: CacheFlags,
-  { output, secrets, signal }: CommandContext,
+  { output, secrets }: CommandContext,
 ): Promise<number> {
   const { cacheDir, validateChecksums = false } = await cacheSettings(flags, secrets);
   const cache = openCache(cacheDir, { validateChecksums });
@@ -21,7 +21,7 @@ export async function exportTable(
     const [open, separator, close] = output.json ? ['[\n', ',\n', '\n]\n'] : ['', '\n', '\n'];
     let pending = open;
     let before = '';
-    for await (const row of table.stream({ signal })) {
+    for await (const row of table.stream()) {
       pending += before + json.format(row);
       before = separator;
       if (pending.length < CHUNK_LENGTH) continue;

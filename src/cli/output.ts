@@ -31,7 +31,10 @@ export class Output {
   write(text: string): Promise<void> {
     this.#wroteResult = true;
     return new Promise((resolve, reject) => {
-      process.stdout.write(text, (error) => (error ? reject(error) : resolve()));
+      process.stdout.write(text, (error) => {
+        if (!error) resolve();
+        else reject(isBrokenPipe(error) ? error : new StdoutError(error));
+      });
     });
   }
 
@@ -72,6 +75,17 @@ export class Output {
   }
 }
 
+/** True for the error of writing to a pipe that nobody reads any more. */
+export function isBrokenPipe(error: unknown): boolean {
+  return error instanceof Error && 'code' in error && error.code === 'EPIPE';
+}
+
+class StdoutError extends Error {
+  constructor(cause: Error) {
+    super(`The result cannot be written to stdout: ${cause.message}`, { cause });
+  }
+}
+
 interface Failure {
   readonly code: string;
   readonly message: string;
@@ -81,6 +95,9 @@ interface Failure {
 
 function failureOf(error: unknown): Failure {
   if (error instanceof StorageSyncError) return error;
+  if (error instanceof StdoutError) {
+    return { code: 'STDOUT_FAILED', message: error.message, hint: undefined, context: {} };
+  }
   const message = error instanceof Error ? error.message || error.name : String(error);
   return {
     code: 'UNEXPECTED',

@@ -1,6 +1,5 @@
 import cliProgress from 'cli-progress';
 import type { SyncProgress } from '../progress.js';
-import { formatDuration } from './format.js';
 import type { ProgressDisplay } from './progress-display.js';
 import { describeProgress } from './progress-text.js';
 
@@ -36,12 +35,11 @@ export class ProgressBar implements ProgressDisplay {
 }
 
 function barLine(progress: SyncProgress): string {
-  const { rowsRead, rowsTotal, remainingMs } = progress;
+  const { rowsRead, rowsTotal } = progress;
   const described = describeProgress(progress);
   if (rowsTotal === null || rowsTotal === 0) return described;
   const share = Math.min(1, rowsRead / rowsTotal);
   const filled = Math.round(share * BAR_WIDTH);
   const bar = '█'.repeat(filled) + '░'.repeat(BAR_WIDTH - filled);
-  const left = remainingMs === null ? '' : `, ${formatDuration(remainingMs)} left`;
-  return `${bar} ${Math.floor(share * 100)} % ${described}${left}`;
+  return `${bar} ${Math.floor(share * 100)} % ${described}`;
 }

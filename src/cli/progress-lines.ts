@@ -1,6 +1,5 @@
 import type { Writable } from 'node:stream';
 import type { SyncProgress } from '../progress.js';
-import { formatDuration } from './format.js';
 import type { ProgressDisplay } from './progress-display.js';
 import { describeProgress } from './progress-text.js';
 
@@ -22,9 +21,7 @@ export class ProgressLines implements ProgressDisplay {
     if (!tableDone && now - this.#lastLineAt < INTERVAL_MS) return;
     this.#lastLineAt = now;
     this.#tablesDone = progress.tablesDone;
-    const left =
-      progress.remainingMs === null ? '' : `, ${formatDuration(progress.remainingMs)} left`;
-    this.#stream.write(`storage-sync: ${describeProgress(progress)}${left}\n`);
+    this.#stream.write(`storage-sync: ${describeProgress(progress)}\n`);
   }
 
   [Symbol.dispose](): void {}

@@ -1,5 +1,5 @@
 import type { SyncProgress } from '../progress.js';
-import { formatCount, formatRate, printable } from './format.js';
+import { formatCount, formatDuration, formatRate, printable } from './format.js';
 
 const PHASES: Readonly<Record<SyncProgress['phase'], string>> = {
   connecting: 'connecting',
@@ -10,9 +10,10 @@ const PHASES: Readonly<Record<SyncProgress['phase'], string>> = {
   done: 'done',
 };
 
-/** `reading episodes, 12,000 of 40,000 rows, 51,200 rows/s, 1 of 4 tables done`. */
+/** `reading episodes, 12,000 of 40,000 rows, 51,200 rows/s, 1 of 4 tables done, 3.2 s left`. */
 export function describeProgress(progress: SyncProgress): string {
-  const { phase, table, rowsRead, rowsTotal, rowsPerSecond, tablesDone, tablesTotal } = progress;
+  const { phase, table, rowsRead, rowsTotal, rowsPerSecond, remainingMs } = progress;
+  const { tablesDone, tablesTotal } = progress;
   const reading = phase === 'reading' && table !== null;
   const parts = [reading ? `${PHASES[phase]} ${printable(table)}` : PHASES[phase]];
   if (tablesTotal > 0) {
@@ -20,6 +21,9 @@ export function describeProgress(progress: SyncProgress): string {
     parts.push(`${formatCount(rowsRead)}${total} rows`);
     if (phase === 'reading') parts.push(formatRate(rowsPerSecond));
     parts.push(`${tablesDone} of ${tablesTotal} tables done`);
+    if (reading && remainingMs !== null && remainingMs >= 1000) {
+      parts.push(`${formatDuration(remainingMs)} left`);
+    }
   }
   return parts.join(', ');
 }

@@ -72,14 +72,11 @@ async function cacheTables(flags: CacheFlags, { secrets }: CommandContext): Prom
   }
 }
 
-async function sourceTables(
-  flags: SourceFlags,
-  { secrets, signal }: CommandContext,
-): Promise<TableList> {
+async function sourceTables(flags: SourceFlags, { secrets }: CommandContext): Promise<TableList> {
   const options = resolveOptions(await syncSettings(flags, secrets, process.env));
   const connection = connect({ ...options, ...options.source });
   try {
-    const schema = await connection.snapshot(introspect, signal);
+    const schema = await connection.snapshot(introspect);
     return listSchema(schema);
   } finally {
     await connection.close();

@@ -1,9 +1,11 @@
 import assert from 'node:assert/strict';
-import { chmod, mkdir } from 'node:fs/promises';
+import { existsSync } from 'node:fs';
+import { chmod, mkdir, stat, truncate } from 'node:fs/promises';
 import { createServer, type AddressInfo } from 'node:net';
 import { describe, it } from 'node:test';
 import { startHranaServer } from '../support/hrana/server.js';
-import { COMMAND, run, type Ran } from './command.js';
+import { COMMAND, run, RunningCommand, type Ran } from './command.js';
+import { untilRequested } from './slow-source.js';
 import { notesSql, TempDir } from './temp-dir.js';
 
 interface Told {
@@ -26,7 +28,7 @@ async function fails(args: readonly string[], exitCode: number): Promise<Told> {
 function assertTold(ran: Ran, { message, hint }: Told): void {
   assert.equal(ran.stdout, '');
   assert.doesNotMatch(ran.stderr, /^\s+at /m);
-  const lines = ran.stderr.split('\n').filter((line) => !/ tables done$/.test(line));
+  const lines = ran.stderr.split('\n').filter((line) => !line.includes(' tables done'));
   assert.equal(lines[0], `storage-sync: ${message}`);
   assert.equal(lines[1], hint ?? '');
 }
@@ -167,6 +169,62 @@ void describe('a cache directory that cannot be used', () => {
     assert.equal(error.code, 'CACHE_IO');
     assert.match(error.message, /closed/);
     assert.match(error.message, /cannot be written by this user/);
+  });
+});
+
+void describe('a cache', () => {
+  void it('that another process writes is left to it', async () => {
+    await using dir = await TempDir.make();
+    dir.database('source.db', notesSql(50));
+    await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 300 });
+    const args = ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '5'];
+    const first = new RunningCommand([...args, '--json']);
+    await untilRequested(server, 4);
+    const status = await run(['status', '--cache', dir.cache, '--json']);
+    const { state, holder } = JSON.parse(status.stdout) as {
+      state: string;
+      holder: { pid: number } | null;
+    };
+    assert.equal(state, 'syncing');
+    assert.equal(holder?.pid, first.process.pid);
+    const error = await fails(args, 1);
+    assert.equal(error.code, 'CACHE_LOCKED');
+    assert.match(`${error.message} ${error.hint}`, new RegExp(`\\b${first.process.pid}\\b`));
+    assert.equal((await first.ended).code, 0);
+  });
+
+  void it('that is damaged is told as a state, and refused to readers', async () => {
+    await using dir = await TempDir.make();
+    const url = dir.database('source.db', notesSql(500));
+    assert.equal((await run(['sync', '--source', url, '--cache', dir.cache])).code, 0);
+    const data = dir.join('cache/generations/1/data.mdb');
+    await truncate(data, Math.floor((await stat(data)).size / 2));
+    const status = await run(['status', '--cache', dir.cache, '--json']);
+    assert.equal(status.code, 0, status.stderr);
+    assert.equal((JSON.parse(status.stdout) as { state: string }).state, 'corrupt');
+    for (const args of [
+      ['get', 'notes', '1'],
+      ['export', 'notes'],
+    ]) {
+      const error = await fails([...args, '--cache', dir.cache], 1);
+      assert.equal(error.code, 'CACHE_CORRUPT');
+    }
+  });
+});
+
+void describe('a stdout that is full', { skip: !existsSync('/dev/full') }, () => {
+  void it('fails the command', async () => {
+    await using dir = await TempDir.make();
+    const url = dir.database('source.db', notesSql(5));
+    assert.equal((await run(['sync', '--source', url, '--cache', dir.cache])).code, 0);
+    for (const args of [
+      ['status', '--json'],
+      ['export', 'notes'],
+    ]) {
+      const ran = await run([...args, '--cache', dir.cache], { stdout: '/dev/full' });
+      assert.equal(ran.code, 1);
+      assert.match(ran.stderr, /^storage-sync: The result cannot be written to stdout: ENOSPC/);
+    }
   });
 });
 

@@ -104,10 +104,9 @@ void describe('sync and rebuild', () => {
   void it('keep the newest of an agent memory with the preset', async () => {
     await using dir = await TempDir.make();
     const url = dir.database('memory.db', MEMORY);
-    const report = await reportOf([
-      ...['sync', '--source', url, '--cache', dir.cache],
-      ...['--preset', 'memory', '--max-episodes', '20', '--batch-size', '7'],
-    ]);
+    const limits = ['--max-episodes', '20', '--batch-size', '7'];
+    const args = ['sync', '--source', url, '--cache', dir.cache, '--preset', 'memory', ...limits];
+    const report = await reportOf(args);
     assert.equal(report.episodesSynced, 20);
     assert.equal(report.patternsSynced, 1);
     assert.equal(report.heuristicsSynced, 0);
@@ -119,10 +118,9 @@ void describe('sync and rebuild', () => {
   void it('take only the tables that are named, as they are defined', async () => {
     await using dir = await TempDir.make();
     const url = dir.database('memory.db', MEMORY);
-    const report = await reportOf([
-      ...['sync', '--source', url, '--cache', dir.cache],
-      ...['--preset', 'memory', '--max-episodes', '5', '--tables', 'Episodes, patterns'],
-    ]);
+    const limits = ['--max-episodes', '5', '--tables', 'Episodes, patterns'];
+    const args = ['sync', '--source', url, '--cache', dir.cache, '--preset', 'memory', ...limits];
+    const report = await reportOf(args);
     assert.deepEqual(Object.keys(report.tables).sort(), ['episodes', 'patterns']);
     assert.equal(report.tables['episodes']?.rowsRead, 5);
   });
