@@ -86,7 +86,8 @@ export function encodeKey(values: readonly SqlValue[], rowid?: number | bigint):
 
 /**
  * The bytes that all keys beginning with these leading values begin with. For range reads over part of a composite
- * key or index.
+ * key or index: those keys are the ones from the prefix up to the prefix with 0xFF behind it, since no component
+ * begins with that byte, and an escaped zero goes on with it.
  */
 export function encodeKeyPrefix(values: readonly SqlValue[]): Buffer {
   for (const value of values) refuseUnkeyable(value);
@@ -94,32 +95,6 @@ export function encodeKeyPrefix(values: readonly SqlValue[]): Buffer {
   let at = 0;
   for (const value of values) at = writeComponent(buffer, at, value, false);
   return buffer.subarray(0, at);
-}
-
-/** The values of a key as {@link writeKey} wrote it; a completing rowid, where there is one, comes last. */
-export function decodeKey(key: Uint8Array): SqlValue[] {
-  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
-  // Only an escaped component can be followed by another; a raw one ends with the key.
-  const escaped = hasNullComponent(bytes);
-  const values: SqlValue[] = [];
-  let at = 0;
-  while (at < bytes.length) {
-    const tag = bytes[at]!;
-    at++;
-    if (tag === TAG_NULL) values.push(null);
-    else if (tag === TAG_NUMBER) {
-      const [value, next] = readNumber(bytes, at);
-      values.push(value);
-      at = next;
-    } else {
-      const end = findTerminator(bytes, at);
-      const raw = !escaped && end === bytes.length;
-      const body = raw ? bytes.subarray(at) : unescape(bytes.subarray(at, end));
-      values.push(tag === TAG_TEXT ? body.toString('utf8') : new Uint8Array(body));
-      at = raw ? bytes.length : end + 1;
-    }
-  }
-  return values;
 }
 
 function refuseUnkeyable(value: SqlValue): void {
@@ -176,35 +151,6 @@ function terminate(target: Buffer, start: number, end: number): number {
   return end + 1;
 }
 
-function unescape(body: Buffer): Buffer {
-  const out = Buffer.alloc(body.length);
-  let length = 0;
-  for (let i = 0; i < body.length; i++) {
-    out[length++] = body[i]!;
-    if (body[i] === 0) i++;
-  }
-  return out.subarray(0, length);
-}
-
-function findTerminator(bytes: Buffer, from: number): number {
-  for (let at = from; at < bytes.length; at++) {
-    if (bytes[at] !== 0) continue;
-    if (bytes[at + 1] === 0xff) at++;
-    else return at;
-  }
-  return bytes.length;
-}
-
-function hasNullComponent(bytes: Buffer): boolean {
-  let at = 0;
-  while (at < bytes.length) {
-    const tag = bytes[at]!;
-    if (tag === TAG_NULL) return true;
-    at = tag === TAG_NUMBER ? readNumber(bytes, at + 1)[1] : findTerminator(bytes, at + 1) + 1;
-  }
-  return false;
-}
-
 function writeNumber(target: Buffer, at: number, value: number | bigint): number {
   let double: number;
   let above = 0;
@@ -226,19 +172,6 @@ function writeNumber(target: Buffer, at: number, value: number | bigint): number
   target[at + 9] = above >>> 8;
   target[at + 10] = above & 0xff;
   return at + NUMBER_BYTES;
-}
-
-function readNumber(bytes: Buffer, at: number): [number | bigint, number] {
-  const positive = (bytes[at]! & 0x80) !== 0;
-  for (let i = 0; i < 8; i++) {
-    const byte = bytes[at + i]!;
-    scratch.setUint8(i, positive ? (i === 0 ? byte ^ 0x80 : byte) : byte ^ 0xff);
-  }
-  const double = scratch.getFloat64(0);
-  if (Math.abs(double) < TWO_53 || !Number.isFinite(double)) return [double, at + 8];
-  const above = (bytes[at + 8]! << 8) | bytes[at + 9]!;
-  const fitsInt64 = double >= -(2 ** 63) && double < 2 ** 63;
-  return [fitsInt64 ? BigInt(double) + BigInt(above) : double, at + 10];
 }
 
 /** Positive doubles sort as their bits do; negative ones in reverse. So flip the sign, or for negatives all bits. */
