@@ -1,7 +1,7 @@
 import type { Writable } from 'node:stream';
 import type { SyncProgress } from '../progress.js';
 import type { ProgressDisplay } from './progress-display.js';
-import { describeProgress } from './progress-text.js';
+import { progressParts } from './progress-text.js';
 
 const INTERVAL_MS = 5000;
 
@@ -21,7 +21,7 @@ export class ProgressLines implements ProgressDisplay {
     if (!tableDone && now - this.#lastLineAt < INTERVAL_MS) return;
     this.#lastLineAt = now;
     this.#tablesDone = progress.tablesDone;
-    this.#stream.write(`storage-sync: ${describeProgress(progress)}\n`);
+    this.#stream.write(`storage-sync: ${progressParts(progress).join(', ')}\n`);
   }
 
   [Symbol.dispose](): void {}

@@ -10,20 +10,19 @@ const PHASES: Readonly<Record<SyncProgress['phase'], string>> = {
   done: 'done',
 };
 
-/** `reading episodes, 12,000 of 40,000 rows, 51,200 rows/s, 1 of 4 tables done, 3.2 s left`. */
-export function describeProgress(progress: SyncProgress): string {
+/** What there is to say, most important first: `episodes`, `12,000 of 40,000 rows`, `51,200 rows/s`, … */
+export function progressParts(progress: SyncProgress): string[] {
   const { phase, table, rowsRead, rowsTotal, rowsPerSecond, remainingMs } = progress;
   const { tablesDone, tablesTotal } = progress;
-  const reading = phase === 'reading' && table !== null;
-  const parts = [reading ? `${PHASES[phase]} ${printable(table)}` : PHASES[phase]];
-  if (tablesTotal > 0) {
-    const total = rowsTotal === null ? '' : ` of ${formatCount(rowsTotal)}`;
-    parts.push(`${formatCount(rowsRead)}${total} rows`);
-    if (phase === 'reading') parts.push(formatRate(rowsPerSecond));
-    parts.push(`${tablesDone} of ${tablesTotal} tables done`);
-    if (reading && remainingMs !== null && remainingMs >= 1000) {
-      parts.push(`${formatDuration(remainingMs)} left`);
-    }
+  const reading = phase === 'reading';
+  const parts = [reading && table !== null ? printable(table) : PHASES[phase]];
+  if (tablesTotal === 0) return parts;
+  const total = rowsTotal === null ? '' : ` of ${formatCount(rowsTotal)}`;
+  parts.push(`${formatCount(rowsRead)}${total} rows`);
+  if (reading) parts.push(formatRate(rowsPerSecond));
+  parts.push(`${tablesDone} of ${tablesTotal} tables`);
+  if (reading && remainingMs !== null && remainingMs >= 1000) {
+    parts.push(`${formatDuration(remainingMs)} left`);
   }
-  return parts.join(', ');
+  return parts;
 }
