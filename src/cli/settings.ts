@@ -68,7 +68,7 @@ export async function syncSettings(
     ...preset,
     source: sourceSettings(flags, file, env),
     cacheDir: cacheDirOf(flags, file),
-    tables: selectTables(flags.tables, preset.tables ?? file.tables),
+    tables: tablesOf(flags, file, preset.tables),
     ...given({
       batchSize: flags.batchSize,
       concurrency: flags.concurrency,
@@ -121,8 +121,8 @@ function presetSettings(
       hint: 'Add --preset memory.',
     });
   }
-  const expandedAlready = file.preset !== undefined && file.tables !== undefined;
-  if (expandedAlready && flags.maxEpisodes === undefined) return {};
+  const expandedAlready = file.tables?.some((table) => typeof table !== 'string') ?? false;
+  if (flags.preset === undefined && expandedAlready && flags.maxEpisodes === undefined) return {};
   return memoryPreset({
     ...given({ batchSize: file.batchSize, validateChecksums: file.validateChecksums }),
     ...memory,
@@ -130,14 +130,23 @@ function presetSettings(
   });
 }
 
-/** `--tables` picks from the definitions where one has the name, and asks for the rest by name alone. */
-function selectTables(
-  names: readonly string[] | undefined,
-  defined: readonly (TableDefinition | string)[] | undefined,
-): readonly (TableDefinition | string)[] | undefined {
+/**
+ * Names pick from the definitions where one has the name, and ask for the rest by name alone: `--tables` from the
+ * preset's or the file's, and the file's names from the preset's.
+ */
+function tablesOf(
+  flags: SyncFlags,
+  file: FileConfig,
+  presetTables: StorageSyncOptions['tables'],
+): StorageSyncOptions['tables'] {
+  const defined = presetTables ?? file.tables;
+  const fileNames = file.tables?.every((table) => typeof table === 'string')
+    ? file.tables
+    : undefined;
+  const names = flags.tables ?? (flags.preset === undefined ? fileNames : undefined);
   const definitionOf = (name: string) =>
     defined?.find((table) => foldName(nameOf(table)) === foldName(name));
-  return names?.map((name) => definitionOf(name) ?? name) ?? defined;
+  return names?.map((name) => definitionOf(nameOf(name)) ?? name) ?? defined;
 }
 
 function nameOf(table: TableDefinition | string): string {

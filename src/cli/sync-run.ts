@@ -46,6 +46,8 @@ export async function runSync(
 
 async function tell(report: SyncReport, output: Output): Promise<void> {
   for (const warning of report.warnings) output.warn(warning);
+  const failed = report.validation.checks.filter((check) => !check.passed);
+  for (const { table, detail } of failed) output.warn(`validation of ${table}: ${detail}`);
   if (output.json) await output.document(report);
   else if (!output.quiet) await output.write(reportText(report));
 }

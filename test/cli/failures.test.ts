@@ -176,7 +176,7 @@ void describe('a cache', () => {
   void it('that another process writes is left to it', async () => {
     await using dir = await TempDir.make();
     dir.database('source.db', notesSql(50));
-    await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 300 });
+    await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 150 });
     const args = ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '5'];
     const first = new RunningCommand([...args, '--json']);
     await untilRequested(server, 4);
@@ -225,6 +225,27 @@ void describe('a stdout that is full', { skip: !existsSync('/dev/full') }, () =>
       assert.equal(ran.code, 1);
       assert.match(ran.stderr, /^storage-sync: The result cannot be written to stdout: ENOSPC/);
     }
+  });
+});
+
+void describe('what nobody foresaw', () => {
+  void it('is told in one line, too', async () => {
+    await using dir = await TempDir.make();
+    const url = dir.database('source.db', notesSql(200_000));
+    const config = await dir.write(
+      'config.mjs',
+      `setTimeout(() => { throw new Error('boom'); }, 200);
+       export default { source: { url: ${JSON.stringify(url)} }, batchSize: 100 };`,
+    );
+    const args = ['sync', '--config', config, '--cache', dir.cache, '--json', '--quiet'];
+    const ran = await run(args);
+    assert.equal(ran.code, 1);
+    assert.equal(
+      ran.stderr,
+      'storage-sync: Unexpected failure: boom\nSet STORAGE_SYNC_DEBUG=1 to see where it happened.\n',
+    );
+    const { error } = JSON.parse(ran.stdout) as { error: Told };
+    assert.equal(error.code, 'UNEXPECTED');
   });
 });
 

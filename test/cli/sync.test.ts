@@ -125,6 +125,26 @@ void describe('sync and rebuild', () => {
     assert.equal(report.tables['episodes']?.rowsRead, 5);
   });
 
+  void it('take the preset from a file, with its fields and some of its tables', async () => {
+    await using dir = await TempDir.make();
+    const config = {
+      source: { url: dir.database('memory.db', MEMORY) },
+      cacheDir: dir.cache,
+      preset: 'memory',
+      memory: { maxEpisodesCache: 8 },
+      tables: ['episodes', 'embeddings'],
+    };
+    const path = await dir.write('memory.json', JSON.stringify(config));
+    const report = await reportOf(['sync', '--config', path]);
+    assert.deepEqual(Object.keys(report.tables).sort(), ['embeddings', 'episodes']);
+    assert.equal(report.episodesSynced, 8);
+    assert.equal(report.embeddingsSynced, 2);
+
+    const all = await reportOf(['rebuild', '--config', path, '--preset', 'memory']);
+    assert.equal(Object.keys(all.tables).length, 4);
+    assert.equal(all.episodesSynced, 8);
+  });
+
   void it('set bad rows aside when asked to', async () => {
     await using dir = await TempDir.make();
     const url = dir.database(
