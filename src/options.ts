@@ -106,6 +106,7 @@ const columnTypes = v.record(
 
 const tableDefinition = v.strictObject({
   name: text,
+  optional: v.optional(v.boolean('must be true or false')),
   columns: v.optional(columnTypes),
   key: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name at least one column'))),
   limit: v.optional(
@@ -115,7 +116,11 @@ const tableDefinition = v.strictObject({
     v.array(
       v.strictObject({
         name: text,
-        columns: v.pipe(v.array(text), v.minLength(1, 'must name at least one column')),
+        columns: v.pipe(
+          v.array(text),
+          v.minLength(1, 'must name at least one column'),
+          v.maxLength(8, 'must name at most eight columns'),
+        ),
       }),
     ),
   ),
@@ -178,11 +183,7 @@ const schema = v.strictObject({
 export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
   const parsed = v.safeParse(schema, options);
   if (!parsed.success) {
-    const problems = parsed.issues.map((issue) => {
-      const path = v.getDotPath(issue) ?? 'options';
-      const received = issue.received === undefined ? '' : ` (got ${issue.received})`;
-      return `${path} ${issue.message}${received}`;
-    });
+    const problems = parsed.issues.map(describeIssue);
     throw new ConfigError(`Invalid options: ${problems.join('; ')}.`);
   }
   const maxPageBytes = options.maxPageBytes ?? DEFAULT_MAX_PAGE_BYTES;
@@ -211,6 +212,15 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     transport: options.transport ?? 'auto',
     preset: options.preset,
   };
+}
+
+/** One wrong field, for people: its path and what it should be. */
+export function describeIssue(issue: v.BaseIssue<unknown>): string {
+  const path = v.getDotPath(issue) ?? 'options';
+  if (issue.type === 'strict_object' && issue.expected === 'never')
+    return `${path} is not a known option`;
+  const missing = issue.received === 'undefined';
+  return missing ? `${path} is missing` : `${path} ${issue.message} (got ${issue.received})`;
 }
 
 function refuseDuplicateTables(tables: readonly TableDefinition[]): void {

@@ -20,6 +20,7 @@ import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
 import type { SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
+import { foldName } from './source/introspection.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import { SyncRun } from './sync-run.js';
@@ -151,9 +152,14 @@ export class StorageSync implements AsyncDisposable {
       const reason =
         signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
       // The failure itself matters more than a note of it that could not be written.
-      await writeLastError(cacheDir, reason).catch(() => undefined);
+      await this.#remember(reason).catch(() => undefined);
       throw reason;
     }
+  }
+
+  async #remember(error: unknown): Promise<void> {
+    if (error instanceof SyncAbortedError) return;
+    await writeLastError(this.#options.cacheDir, error);
   }
 
   /** The story of a sync: look at the source, prepare, read and write, complete, publish. */
@@ -187,26 +193,33 @@ export class StorageSync implements AsyncDisposable {
     try {
       if (signal.aborted) throw new SyncAbortedError();
       const { schema, transport } = await pool.read('schema', { source });
-      const plans = planTables(schema, options.tables);
+      const { plans, warnings } = planTables(schema, options.tables);
 
-      const target = await this.#target(mode);
-      generation = target.generation;
       const fingerprint = sourceFingerprint(options.source.url);
-      await this.#refuseOtherSource(generation, fingerprint);
-      const { tables } = await pool.write('prepare', {
-        generation,
-        plans,
-        sync,
-        source: fingerprint,
+      const target = await this.#prepare(mode, plans, sync, fingerprint, (opened) => {
+        generation = opened;
       });
+      const { tables } = target;
+      generation = target.generation;
 
       const read = await this.#readTables({ plans, tables, source, generation, stop, meter });
 
       meter.enter('validating');
       const { counts } = await pool.write('complete', {
         generation,
-        record: { sync, mode, startedAt, completedAt: Date.now(), source: fingerprint },
-        only: options.tables === undefined ? tables.map((table) => table.id) : null,
+        record: {
+          sync,
+          mode,
+          startedAt,
+          completedAt: Date.now(),
+          asOf: read.asOf,
+          source: fingerprint,
+        },
+        // An unpublished generation may hold parts of tables that an interrupted sync was asked for, and this one not.
+        only:
+          options.tables === undefined || generation.unpublished
+            ? tables.map((table) => table.id)
+            : null,
         check: tables.map((table) => table.id),
       });
       const checks = plans.map((plan, i) => countCheck(plan, counts[i]!, read.checkpoints[i]!));
@@ -227,6 +240,7 @@ export class StorageSync implements AsyncDisposable {
         number: target.number,
         ...read,
         counts,
+        warnings,
       });
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -274,8 +288,6 @@ export class StorageSync implements AsyncDisposable {
         0,
       ),
     );
-    const counting = this.#countRows(plans, source, meter);
-
     const checkpoints: TableCheckpoint[] = [];
     const durations: number[] = [];
     const failures: unknown[] = [];
@@ -294,10 +306,12 @@ export class StorageSync implements AsyncDisposable {
         }
       }
     };
-    await Promise.all(Array.from({ length: pool.readerThreads }, worker));
-    await counting;
+    const workers = Array.from({ length: pool.readerThreads }, worker);
+    const counting = this.#countRows(plans, source, meter);
+    await Promise.all([...workers, counting]);
     if (failures.length > 0) throw failures[0];
-    return { checkpoints, durations, retries };
+    const asOf = Math.min(Date.now(), ...checkpoints.map((checkpoint) => checkpoint.startedAt));
+    return { checkpoints, durations, retries, asOf };
   }
 
   /** Counts what there is to read where that costs little: a file's owner pays no server for it. */
@@ -318,6 +332,37 @@ export class StorageSync implements AsyncDisposable {
         }
       }),
     );
+  }
+
+  /**
+   * Opens the generation to write and enters the tables. What an interrupted sync left of a generation that is not
+   * served is dropped when it is damaged, of another source, or of other definitions.
+   */
+  async #prepare(
+    mode: SyncMode,
+    plans: readonly TablePlan[],
+    sync: string,
+    source: string,
+    onOpen: (generation: GenerationRef) => void,
+  ): Promise<PreparedTarget> {
+    const reuseSince = Date.now() - this.#options.staleAfterMs;
+    for (;;) {
+      const target = await this.#target(mode);
+      const { generation } = target;
+      onOpen(generation);
+      try {
+        await this.#refuseOtherSource(generation, source);
+        const request = { generation, plans, sync, source, reuseSince };
+        return { ...target, ...(await this.#pool().write('prepare', request)) };
+      } catch (error) {
+        const unusable =
+          error instanceof CacheError &&
+          (error.code === 'CACHE_DEFINITION_MISMATCH' || error.code === 'CACHE_CORRUPT');
+        if (!unusable || !generation.unpublished || generation.create) throw error;
+        await this.#pool().write('close', { generation });
+        await this.#dropBuilding(target.manifest);
+      }
+    }
   }
 
   /** The generation to write: the one that is served, or one to build beside it. */
@@ -389,24 +434,23 @@ export class StorageSync implements AsyncDisposable {
         resumed: tables[i]!.resumed,
       },
     ]);
-    const quarantined = reports.filter(([, report]) => report.rowsQuarantined > 0);
-    const rowsOf = (match: (name: string) => boolean) =>
-      plans.reduce(
-        (sum, plan, i) => sum + (match(plan.name.toLowerCase()) ? counts[i]!.stored : 0),
-        0,
+    const quarantined = reports
+      .filter(([, report]) => report.rowsQuarantined > 0)
+      .map(
+        ([name, report]) =>
+          `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
       );
+    const rowsOf = (match: (name: string) => boolean) =>
+      plans.reduce((sum, plan, i) => sum + (match(foldName(plan.name)) ? counts[i]!.stored : 0), 0);
     return {
       mode,
       durationMs: Date.now() - result.startedAt,
-      stale: false,
+      stale: Date.now() - result.asOf > this.#options.staleAfterMs,
       generation: result.number,
       tables: Object.fromEntries(reports),
       retries: result.retries,
       transport: result.transport,
-      warnings: quarantined.map(
-        ([name, report]) =>
-          `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
-      ),
+      warnings: [...result.warnings, ...this.#presetWarnings(plans), ...quarantined],
       validation: { passed: checks.every((check) => check.passed), checks },
       ...(this.#options.preset === 'memory'
         ? {
@@ -417,6 +461,14 @@ export class StorageSync implements AsyncDisposable {
           }
         : {}),
     };
+  }
+
+  #presetWarnings(plans: readonly TablePlan[]): string[] {
+    const { tables, preset } = this.#options;
+    const isEmbeddings = ({ name }: { readonly name: string }) =>
+      foldName(name).startsWith('embeddings');
+    const missing = preset === 'memory' && tables?.some(isEmbeddings) && !plans.some(isEmbeddings);
+    return missing ? ['The source has no table of embeddings.'] : [];
   }
 
   #pool(): WorkerPool {
@@ -435,10 +487,16 @@ interface Target {
   readonly generation: GenerationRef;
 }
 
+interface PreparedTarget extends Target {
+  readonly tables: readonly PreparedTable[];
+}
+
 interface ReadResult {
   readonly checkpoints: readonly TableCheckpoint[];
   readonly durations: readonly number[];
   readonly retries: number;
+  /** When the reading of the oldest table began. */
+  readonly asOf: number;
 }
 
 interface StoredCount {
@@ -447,6 +505,7 @@ interface StoredCount {
 }
 
 interface ReportInput extends ReadResult {
+  readonly warnings: readonly string[];
   readonly mode: SyncMode;
   readonly startedAt: number;
   readonly transport: string;

@@ -43,6 +43,8 @@ export interface ReferenceDefinition {
 /** What to sync of one table. Everything but the name has a default taken from the source's schema. */
 export interface TableDefinition<Columns extends ColumnTypes = ColumnTypes> {
   readonly name: string;
+  /** Leave the table out where the source does not have it. Default: that is an error. */
+  readonly optional?: boolean;
   /** Which columns to keep, and their types for the reader. Default: every column. */
   readonly columns?: Columns;
   /** The key's columns, unique and in key order. Default: the primary key, or the rowid where there is none. */

@@ -16,7 +16,7 @@ export type SqlValue = null | number | bigint | string | Uint8Array;
 /** One row, by column name. */
 export type SourceRow = Readonly<Record<string, SqlValue>>;
 
-/** TEXT that is not valid UTF-8. It has no JavaScript value; its bytes are kept so that a reader can step over it. */
+/** TEXT that is not valid Unicode. It has no JavaScript value; its bytes are kept so that a reader can step over it. */
 export class InvalidText {
   readonly bytes: Uint8Array;
   constructor(bytes: Uint8Array) {
@@ -30,7 +30,7 @@ export type Cell = SqlValue | InvalidText;
 /** A short, safe rendering of a value for messages and logs: never longer than about 60 characters. */
 export function describeValue(value: Cell): string {
   if (value === null) return 'NULL';
-  if (value instanceof InvalidText) return `invalid UTF-8 ${describeBytes(value.bytes)}`;
+  if (value instanceof InvalidText) return `invalid text ${describeBytes(value.bytes)}`;
   if (value instanceof Uint8Array) return describeBytes(value);
   if (typeof value === 'string') {
     return JSON.stringify(value.length > 48 ? `${value.slice(0, 48)}…` : value);

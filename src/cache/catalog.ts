@@ -83,6 +83,8 @@ export interface SyncRecord {
   readonly mode: string;
   readonly startedAt: number;
   readonly completedAt: number;
+  /** When the reading of its oldest table began: nothing in the cache is older. */
+  readonly asOf: number;
   /** Which source it came from: a fingerprint of its URL, never the URL. */
   readonly source: string;
 }

@@ -65,10 +65,15 @@ export class GenerationWriter {
   }
 
   /**
-   * Enters the tables of a sync in the catalog, and finds or makes their checkpoints. A checkpoint of an interrupted
-   * sync is gone on from; a completed one is replaced.
+   * Enters the tables of a sync in the catalog, and finds or makes their checkpoints. What an interrupted sync left is
+   * gone on from: tables that it was reading, and tables that it had completed and begun no earlier than `reuseSince`.
    */
-  prepare(plans: readonly TablePlan[], sync: string, source: string): PreparedTable[] {
+  prepare(
+    plans: readonly TablePlan[],
+    sync: string,
+    source: string,
+    reuseSince: number,
+  ): PreparedTable[] {
     const environment = this.#environment;
     environment.refresh();
     const catalog = mergeCatalog(environment.catalog(), plans);
@@ -86,10 +91,17 @@ export class GenerationWriter {
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
+      const completed = environment.syncRecord()?.sync;
       return tables.map(({ id }): PreparedTable => {
         const { rows, checkpoint } = environment.tableState(id);
-        if (checkpoint && checkpoint.phase !== 'complete') {
-          return { id, rows, checkpoint, resumed: true };
+        const interrupted = checkpoint !== null && checkpoint.sync !== completed;
+        if (
+          interrupted &&
+          (checkpoint.phase !== 'complete' || checkpoint.startedAt >= reuseSince)
+        ) {
+          const resumed = { ...checkpoint, sync };
+          environment.putTableState(id, { rows, checkpoint: resumed });
+          return { id, rows, checkpoint: resumed, resumed: checkpoint.counters.rowsRead > 0 };
         }
         environment.scratch(id).clearSync();
         environment.quarantine(id).clearSync();

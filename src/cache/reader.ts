@@ -155,12 +155,11 @@ export class CacheReader implements AsyncDisposable {
     const stat = statSync(manifestPath(this.#cacheDir), { throwIfNoEntry: false, bigint: true });
     const stamp = stat ? `${stat.ino}:${stat.mtimeNs}` : '';
     if (stamp === this.#manifestStamp) return;
-    const live = readManifest(this.#cacheDir)?.live ?? null;
-    if (live !== this.#generation) {
-      const next = live === null ? null : openGeneration(this.#cacheDir, live);
+    const opened = openLive(this.#cacheDir, this.#generation);
+    if (opened !== null) {
       const previous = this.#environment;
-      this.#environment = next;
-      this.#generation = live;
+      this.#environment = opened.environment;
+      this.#generation = opened.generation;
       void previous?.close();
     }
     this.#manifestStamp = stamp;
@@ -390,7 +389,11 @@ export class TableReader<Row> {
   #toRow({ plan }: OpenTable, cells: readonly SqlValue[]): Row {
     const row: Record<string, SqlValue> = {};
     const { columns } = plan;
-    for (let i = 0; i < columns.length; i++) row[columns[i]!.name] = cells[i]!;
+    for (let i = 0; i < columns.length; i++) {
+      const { name } = columns[i]!;
+      if (name === '__proto__') defineOwn(row, name, cells[i]!);
+      else row[name] = cells[i]!;
+    }
     return row as Row;
   }
 
@@ -486,10 +489,45 @@ function listTables(view: View): CachedTable[] {
     .sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
+interface OpenedGeneration {
+  readonly generation: number | null;
+  readonly environment: Environment | null;
+}
+
+const OPEN_TRIES = 5;
+
+/**
+ * Opens the generation that is served, or returns null when that is still `current`. Between the look at the manifest
+ * and the opening another generation may be published and this one removed: then it looks again.
+ */
+function openLive(cacheDir: string, current: number | null): OpenedGeneration | null {
+  let live = readManifest(cacheDir)?.live ?? null;
+  for (let tries = 1; ; tries++) {
+    if (live === current) return null;
+    if (live === null) return { generation: null, environment: null };
+    try {
+      return { generation: live, environment: openGeneration(cacheDir, live) };
+    } catch (error) {
+      const now = readManifest(cacheDir)?.live ?? null;
+      if (now === live || tries === OPEN_TRIES) throw error;
+      live = now;
+    }
+  }
+}
+
+/**
+ * Opens a generation with all its databases. lmdb-js takes the write lock to open one, which a read must not wait for:
+ * so here, once, rather than at the first read.
+ */
 function openGeneration(cacheDir: string, generation: number): Environment {
   const dir = generationPath(cacheDir, generation);
   preflight(dir);
-  return new Environment(dir);
+  const environment = new Environment(dir);
+  for (const { id, plan } of environment.catalog().tables) {
+    environment.rows(id);
+    plan.indexes.forEach((_, at) => environment.index(id, at));
+  }
+  return environment;
 }
 
 function sameValue(a: SqlValue, b: SqlValue): boolean {
@@ -500,6 +538,11 @@ function sameValue(a: SqlValue, b: SqlValue): boolean {
 
 function isNumeric(value: SqlValue): value is number | bigint {
   return typeof value === 'number' || typeof value === 'bigint';
+}
+
+/** An assignment to this name would set the prototype. */
+function defineOwn(row: object, name: string, value: SqlValue): void {
+  Object.defineProperty(row, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 function cutShort(table: string, seen: number, expected: number): CacheError {

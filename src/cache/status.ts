@@ -28,6 +28,7 @@ export interface CacheStatus {
   /** The generation that is served, or null. */
   readonly generation: number | null;
   readonly lastSyncAt: string | null;
+  /** How old the oldest data may be: the time since its reading began. */
   readonly ageMs: number | null;
   /** The served tables; before the first complete sync, those of the one that was interrupted. */
   readonly tables: Readonly<Record<string, TableStatus>>;
@@ -64,7 +65,7 @@ export async function readStatus(
     if (manifest?.live == null) {
       return { ...base, state: 'empty', generation: null, tables };
     }
-    const age = record ? Math.max(0, Date.now() - record.completedAt) : null;
+    const age = record ? Math.max(0, Date.now() - record.asOf) : null;
     return {
       ...base,
       state: stateOf(holder, age, options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS),

@@ -92,7 +92,7 @@ function listSchema(schema: SourceSchema): TableList {
   }));
   for (const { name, columns } of schema.tables) {
     try {
-      const [plan] = planTables(schema, [{ name }]);
+      const [plan] = planTables(schema, [{ name }]).plans;
       listed.push({
         name,
         key: plan?.keyNames ?? [],

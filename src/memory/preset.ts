@@ -1,6 +1,6 @@
 import * as v from 'valibot';
 import { ConfigError } from '../errors.js';
-import type { StorageSyncOptions } from '../options.js';
+import { describeIssue, type StorageSyncOptions } from '../options.js';
 import { defineTable, type TableDefinition } from '../table-definition.js';
 
 /** What to keep of an agent-memory database. */
@@ -155,10 +155,7 @@ export function memoryPreset(
 ): Pick<StorageSyncOptions, 'tables' | 'batchSize' | 'validateChecksums' | 'preset'> {
   const parsed = v.safeParse(schema, config);
   if (!parsed.success) {
-    const [issue] = parsed.issues;
-    throw new ConfigError(
-      `Invalid memory preset: ${v.getDotPath(issue) ?? 'config'} ${issue.message}.`,
-    );
+    throw new ConfigError(`Invalid memory preset: ${parsed.issues.map(describeIssue).join('; ')}.`);
   }
   const resolved = { ...DEFAULT_SYNC_CONFIG, ...config };
   const tables: TableDefinition[] = [
@@ -166,7 +163,10 @@ export function memoryPreset(
   ];
   if (resolved.syncPatterns) tables.push(patterns);
   if (resolved.syncHeuristics) tables.push(heuristics);
-  if (resolved.syncEmbeddings) tables.push(embeddings);
+  if (resolved.syncEmbeddings) {
+    const known = [embeddings, ...SPLIT_EMBEDDINGS.map(embeddingsTable)];
+    tables.push(...known.map((table) => ({ ...table, optional: true })));
+  }
   return {
     preset: 'memory',
     tables,

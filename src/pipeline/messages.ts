@@ -70,6 +70,7 @@ export interface WriterTasks {
       readonly plans: readonly TablePlan[];
       readonly sync: string;
       readonly source: string;
+      readonly reuseSince: number;
     };
     readonly response: { readonly tables: readonly PreparedTable[] };
   };

@@ -15,6 +15,8 @@ export interface ReaderHostOptions {
   readonly connect?: (config: ConnectionConfig) => SourceConnection;
 }
 
+const ENDED_REMEMBERED = 64;
+
 interface Session {
   readonly connection: SourceConnection;
   readonly abort: AbortController;
@@ -83,8 +85,9 @@ export class ReaderHost {
 
   /** Gives up a session: what it waits for fails at once, and its connection is closed. */
   endSession(session: string): void {
-    // A request that was under way to this thread may still arrive.
+    // A request that was under way to this thread may still arrive, but not for long.
     this.#ended.add(session);
+    if (this.#ended.size > ENDED_REMEMBERED) this.#ended.delete(this.#ended.values().next().value!);
     const entry = this.#sessions.get(session);
     if (!entry) return;
     this.#sessions.delete(session);

@@ -33,8 +33,9 @@ export class WriterHost {
   }
 
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
+    const { plans, sync, source, reuseSince } = request;
     const { writer } = this.#generation(request.generation);
-    return { tables: writer.prepare(request.plans, request.sync, request.source) };
+    return { tables: writer.prepare(plans, sync, source, reuseSince) };
   }
 
   write({ generation, write }: WriterTasks['write']['request']): WriterTasks['write']['response'] {

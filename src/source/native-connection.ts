@@ -92,7 +92,7 @@ export function filePathOf(url: string): string {
     const end = rest.indexOf('/', 2);
     const host = end < 0 ? rest.slice(2) : rest.slice(2, end);
     if (host !== '' && host !== 'localhost') {
-      throw new ConfigError(`The source URL ${JSON.stringify(url)} names a host (${host}).`, {
+      throw new ConfigError(`A file: URL cannot name a host, as this one does (${host}).`, {
         hint: 'Write file:relative/path.db or file:///absolute/path.db.',
       });
     }

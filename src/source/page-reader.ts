@@ -282,6 +282,8 @@ class PageReader {
    */
   async #textIsPlain(query: Query): Promise<boolean> {
     const { textOnly } = this.#projection;
+    // How SQLite turns damaged UTF-16 into UTF-8 cannot be foreseen here.
+    if (this.#plan.encoding !== 'utf8') return false;
     if (textOnly === null) return true;
     let rowsLeft = this.#bounds.maxRows;
     for (const segment of segmentsAfter(this.#plan.order, this.#start)) {
@@ -372,7 +374,7 @@ function tooLarge(size: number, maxRowBytes: number): string {
 function invalidTextReason(plan: TablePlan, cells: readonly Cell[]): string | null {
   const at = cells.findIndex((cell) => cell instanceof InvalidText);
   if (at < 0) return null;
-  return `the TEXT in column ${JSON.stringify(plan.columns[at]?.name)} is not valid UTF-8`;
+  return `the TEXT in column ${JSON.stringify(plan.columns[at]?.name)} is not valid Unicode`;
 }
 
 /** Turns the exact list's forms back into values: see {@link projectionOf}. */
@@ -392,8 +394,10 @@ const LETTER_T = 0x74;
 
 function decodeText(bytes: Uint8Array, encoding: TextEncoding): string | InvalidText {
   if (encoding !== 'utf8') {
+    if (bytes.length % 2 === 1) return new InvalidText(bytes);
     const units = Buffer.from(bytes);
-    return (encoding === 'utf16be' ? units.swap16() : units).toString('utf16le').toWellFormed();
+    const text = (encoding === 'utf16be' ? units.swap16() : units).toString('utf16le');
+    return text.isWellFormed() ? text : new InvalidText(bytes);
   }
   if (!isUtf8(bytes)) return new InvalidText(bytes);
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('utf8');

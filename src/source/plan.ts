@@ -61,18 +61,43 @@ export interface TablePlan {
 /** The index that serves `newest` on a table with a limit. */
 export const NEWEST_INDEX = 'newest';
 
+export interface Plans {
+  readonly plans: readonly TablePlan[];
+  /** What was left out, and why. */
+  readonly warnings: readonly string[];
+}
+
 /**
- * Plans what to sync.
+ * Plans what to sync: the tables defined, or every table that can be.
  *
  * @throws {SourceError} for a table, column or key that the source does not have or that cannot be synced.
  */
 export function planTables(
   schema: SourceSchema,
   definitions: readonly TableDefinition[] | undefined,
-): TablePlan[] {
-  const wanted =
-    definitions ?? schema.tables.map((table): TableDefinition => ({ name: table.name }));
-  return wanted.map((definition) => planTable(schema, definition, wanted));
+): Plans {
+  if (definitions === undefined) return planEverything(schema);
+  const names = new Set(schema.tables.map((table) => foldName(table.name)));
+  const wanted = definitions.filter(({ name, optional }) => !optional || names.has(foldName(name)));
+  return {
+    plans: wanted.map((definition) => planTable(schema, definition, wanted)),
+    warnings: wanted.length === 0 ? ['The source has none of the tables to sync.'] : [],
+  };
+}
+
+function planEverything(schema: SourceSchema): Plans {
+  const plans: TablePlan[] = [];
+  const warnings: string[] = [];
+  for (const { name } of schema.tables) {
+    try {
+      plans.push(planTable(schema, { name }, []));
+    } catch (error) {
+      if (!(error instanceof SourceError) || error.code !== 'TABLE_NOT_SUPPORTED') throw error;
+      warnings.push(`Left out: ${error.message}`);
+    }
+  }
+  if (schema.tables.length === 0) warnings.push('The source has no user tables.');
+  return { plans, warnings };
 }
 
 function planTable(

@@ -57,13 +57,9 @@ export function projectionOf(
     return `CASE WHEN ${name} < '' THEN ${exactCell(name)} END`;
   });
 
-  // SQLite converts the TEXT of a UTF-16 database on its way out, and what it makes is valid.
-  const texts =
-    plan.encoding === 'utf8'
-      ? plan.columns
-          .map((column, i) => textOnly(column, cut[i] ?? null))
-          .filter((cell) => cell !== null)
-      : [];
+  const texts = plan.columns
+    .map((column, i) => textOnly(column, cut[i] ?? null))
+    .filter((cell) => cell !== null);
 
   return {
     plain: [...plainCells, ...rowid, oversize].join(', '),

@@ -36,7 +36,7 @@ function classifyLibsql(error: LibsqlError): Error {
     cause instanceof Error && 'status' in cause && typeof cause.status === 'number'
       ? cause.status
       : undefined;
-  if (code.startsWith('URL_')) return new ConfigError(error.message, { cause: error });
+  if (code.startsWith('URL_')) return new ConfigError(plainMessage(error));
   if (code === 'RESPONSE_TOO_LARGE') {
     return new SourceError(
       'SOURCE_RESPONSE_TOO_LARGE',
@@ -52,21 +52,37 @@ function classifyLibsql(error: LibsqlError): Error {
       code,
     )
   ) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The source cannot answer now: ${error.message}`, {
-      cause: error,
-      context,
-    });
+    return new SourceError(
+      'SOURCE_UNAVAILABLE',
+      `The source cannot answer now: ${plainMessage(error)}`,
+      {
+        cause: error,
+        context,
+      },
+    );
   }
   if (/^HRANA_PROTO_ERROR|^PROTOCOL_VERSION_ERROR/.test(code)) {
-    return new SourceError('SOURCE_PROTOCOL', `The source broke the protocol: ${error.message}`, {
-      cause: error,
-      context,
-    });
+    return new SourceError(
+      'SOURCE_PROTOCOL',
+      `The source broke the protocol: ${plainMessage(error)}`,
+      {
+        cause: error,
+        context,
+      },
+    );
   }
-  return new SourceError('SOURCE_SQL', `The source refused a statement: ${error.message}`, {
+  return new SourceError('SOURCE_SQL', `The source refused a statement: ${plainMessage(error)}`, {
     cause: error,
     context,
   });
+}
+
+/** The client's message without the code before it, and without any URL in it, which may hold a token. */
+function plainMessage(error: LibsqlError): string {
+  const message = error.message.startsWith(`${error.code}: `)
+    ? error.message.slice(error.code.length + 2)
+    : error.message;
+  return message.replace(/[a-z]+:\/\/[^\s"']+[?@][^\s"']*/gi, '<url>');
 }
 
 /** The error for a missing or refused token. */

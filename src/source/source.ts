@@ -90,13 +90,14 @@ export class Source implements AsyncDisposable {
     options: PagesOptions = {},
   ): AsyncGenerator<Page, void, void> {
     const definition = typeof table === 'string' ? { name: table } : table;
-    const [plan] = planTables(await this.#introspect(), [definition]);
+    const { plans } = planTables(await this.#introspect(), [definition]);
     const bounds: PageBounds = {
       maxRows: options.maxRows ?? DEFAULT_BATCH_SIZE,
       maxBytes: options.maxBytes ?? DEFAULT_MAX_PAGE_BYTES,
       maxRowBytes: options.maxRowBytes ?? DEFAULT_MAX_ROW_BYTES,
     };
-    yield* readPages(this.#connection, plan!, options.after ?? null, bounds, options.signal);
+    for (const plan of plans)
+      yield* readPages(this.#connection, plan, options.after ?? null, bounds, options.signal);
   }
 
   async close(): Promise<void> {
