@@ -25,8 +25,6 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
       this.#ended = true;
       this.#notify();
     });
-    // Whoever only iterates learns of a failure from the loop; it must not count as unhandled besides.
-    this.#report.catch(() => undefined);
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run for its report is its interface
@@ -39,6 +37,8 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
 
   /** Progress as it changes; ends with the sync, and throws what the sync failed with. */
   async *[Symbol.asyncIterator](): AsyncIterator<SyncProgress, void, void> {
+    // The loop itself ends with the failure; until then it must not count as unhandled.
+    this.#report.catch(() => undefined);
     let seen: SyncProgress | null = null;
     for (;;) {
       if (this.#latest !== null && this.#latest !== seen) {

@@ -38,8 +38,8 @@ export interface Page {
 }
 
 const MIN_CUT_BYTES = 4096;
-/** Of a server's response limit, the part that row data may take: base64 and JSON around it need the rest. */
-const RESPONSE_SHARE = 0.5;
+/** Of a server's response limit, the part that row data may take: hexadecimal and JSON around it need the rest. */
+const RESPONSE_SHARE = 0.4;
 /** A value is read in pieces of this size where a whole one would be too large an answer. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
@@ -380,17 +380,12 @@ function invalidTextReason(plan: TablePlan, cells: readonly Cell[]): string | nu
 /** Turns the exact list's forms back into values: see {@link projectionOf}. */
 function decodeExact(row: RawRow, encoding: TextEncoding): Cell[] {
   return row.map((value) => {
-    if (value instanceof Uint8Array) {
-      const letter = encoding === 'utf16be' ? value[1] : value[0];
-      const bytes = value.subarray(encoding === 'utf8' ? 1 : 2);
-      return letter === LETTER_T ? decodeText(bytes, encoding) : bytes;
-    }
-    if (typeof value === 'string') return value === 'inf' ? Infinity : -Infinity;
-    return value;
+    if (value instanceof Uint8Array) return decodeText(value, encoding);
+    if (typeof value !== 'string') return value;
+    if (value === 'inf') return Infinity;
+    return value === '-inf' ? -Infinity : new Uint8Array(Buffer.from(value, 'hex'));
   });
 }
-
-const LETTER_T = 0x74;
 
 function decodeText(bytes: Uint8Array, encoding: TextEncoding): string | InvalidText {
   if (encoding !== 'utf8') {

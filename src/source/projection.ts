@@ -9,9 +9,9 @@ import { quoteIdentifier } from './sql.js';
  *   cannot carry it, an infinity) comes as NULL. A last column, `oversize`, is NULL for a whole row, and otherwise the
  *   row's size in bytes. So a page of rows is bounded in memory whatever the rows hold, at the price of one
  *   comparison a cell.
- * - The *exact* list gives each value in a form that survives every transport: TEXT as a BLOB that begins with the
- *   letter `t`, BLOB with the letter `b` before it (in the database's own encoding), infinities as the TEXT 'inf' and '-inf'. It is for the rows that the
- *   plain list marks, and for pages that hold TEXT which is not valid UTF-8.
+ * - The *exact* list gives each value in a form that survives every transport: TEXT as a BLOB of its bytes in the
+ *   database's encoding, BLOB as TEXT in hexadecimal, infinities as the TEXT 'inf' and '-inf'. It is for the rows that
+ *   the plain list marks, and for pages that hold TEXT which is not plain.
  *
  * Columns that order the scan are never cut: their values are the position.
  */
@@ -73,8 +73,7 @@ export function projectionOf(
 
 function exactCell(name: string): string {
   return (
-    `CASE typeof(${name}) WHEN 'text' THEN CAST('t' || ${name} AS BLOB) ` +
-    `WHEN 'blob' THEN CAST('b' || ${name} AS BLOB) ` +
+    `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) WHEN 'blob' THEN hex(${name}) ` +
     `WHEN 'real' THEN CASE ${name} WHEN 9e999 THEN 'inf' WHEN -9e999 THEN '-inf' ELSE ${name} END ` +
     `ELSE ${name} END`
   );
