@@ -61,10 +61,13 @@ export async function readStatus(
     if (shown === null) {
       return { ...base, state: holder ? 'syncing' : 'empty', generation: manifest?.live ?? null };
     }
-    const { tables, record } = await inspect(generationPath(cacheDir, shown));
+    const dir = generationPath(cacheDir, shown);
     if (manifest?.live == null) {
+      // What is being built may be anything, from nothing on; the next sync drops it if it is unusable.
+      const { tables } = await inspect(dir).catch(() => ({ tables: {} }));
       return { ...base, state: 'empty', generation: null, tables };
     }
+    const { tables, record } = await inspect(dir);
     const age = record ? Math.max(0, Date.now() - record.asOf) : null;
     return {
       ...base,
