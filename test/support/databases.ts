@@ -195,7 +195,7 @@ export function bytes(length: number, seed = 1): Uint8Array {
 
 /** Characters of all widths that look random and are the same each time. */
 export function text(length: number, seed = 1): string {
-  const alphabet = [...'abc XYZ 0189 "\\ éüß €漢字 😀🜁'];
+  const alphabet = Array.from('abc XYZ 0189 "\\ éüß €漢字 😀🜁');
   return Array.from(bytes(length, seed), (byte) => alphabet[byte % alphabet.length]!).join('');
 }
 
