@@ -1,0 +1,162 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { describe, it, type TestContext } from 'node:test';
+import type { Fault } from '../support/kill/fault.js';
+import { Chain } from './chain.js';
+import { SCENARIOS, type Scenario } from './scenarios.js';
+
+/** `STORAGE_SYNC_CRASH_SEED` repeats a run's random instants. */
+const seed = Number(process.env['STORAGE_SYNC_CRASH_SEED'] ?? randomInt(2 ** 31));
+
+const LEAST_KILLS = 200;
+const RANDOM_KILLS = 8;
+const LONGEST_SYNC_MS = 450;
+
+const BEGINNING = [
+  'manifest:opened',
+  'begin:written',
+  'begin:renamed',
+  'generation:directory-made',
+  'environment:before-open',
+  'environment:opened',
+  'schema:before-read',
+  'prepare:received',
+  'prepare:before-commit',
+  'prepare:after-commit',
+  'prepare:done',
+];
+const READING = [
+  'page:before-read',
+  'page:after-read',
+  'page:encoded',
+  'write:received',
+  'write:before-put',
+  'write:after-put',
+  'write:before-commit',
+  'write:after-commit',
+  'write:done',
+];
+const SWEEPING = ['sweep:received', 'sweep:before-commit', 'sweep:after-commit', 'sweep:done'];
+const ENDING = [
+  'complete:received',
+  'complete:before-commit',
+  'complete:after-commit',
+  'complete:done',
+  'close:received',
+  'close:before-flush',
+  'close:flushed',
+  'close:done',
+  'publish:written',
+  'publish:renamed',
+  'generation:before-remove',
+  'generation:removed',
+];
+const POINTS = [...BEGINNING, ...READING, ...SWEEPING, ...ENDING];
+
+/** Where a scenario never comes to. */
+const NOT_IN: Readonly<Record<string, (scenario: Scenario) => boolean>> = {
+  manifest: ({ published, mode }) => published && mode === 'sync',
+  begin: ({ published, mode }) => published && mode === 'sync',
+  publish: ({ published, mode }) => published && mode === 'sync',
+  'generation:directory-made': ({ published, mode }) => published && mode === 'sync',
+  'close:before-flush': ({ published, mode }) => published && mode === 'sync',
+  'close:flushed': ({ published, mode }) => published && mode === 'sync',
+  sweep: ({ published, mode }) => !published || mode === 'rebuild',
+  'generation:before-remove': ({ mode }) => mode !== 'rebuild',
+  'generation:removed': ({ mode }) => mode !== 'rebuild',
+};
+
+const kills = new Map<string, number>();
+
+void describe('a process killed in a sync', () => {
+  void describe(
+    'leaves a cache that is whole, agrees with its checkpoints and goes on',
+    {
+      concurrency: 2,
+    },
+    () => {
+      SCENARIOS.forEach((scenario, i) => {
+        void it(scenario.name, async (t) => {
+          const random = randomFrom(seed + i);
+          await using chain = await Chain.begin(scenario);
+          for (const fault of faultsFor(scenario, random)) await killAt(t, chain, fault);
+          await chain.finish();
+          for (let n = 0; n < RANDOM_KILLS; n++) {
+            const afterMs = Math.floor(random() * LONGEST_SYNC_MS);
+            const end = await chain.kill({ afterMs });
+            if (end.kind === 'killed') count('an instant');
+          }
+          await chain.finish();
+        });
+      });
+    },
+  );
+
+  void it('was killed at every point, and often', (t) => {
+    const total = [...kills.values()].reduce((sum, each) => sum + each, 0);
+    t.diagnostic(`${total} kills; STORAGE_SYNC_CRASH_SEED=${seed}`);
+    for (const [point, times] of kills) t.diagnostic(`${point}: ${times}`);
+    assert.ok(total >= LEAST_KILLS, `${total} kills`);
+    assert.deepEqual(
+      POINTS.filter((point) => !kills.has(point)),
+      [],
+      'every point has had its kill',
+    );
+  });
+});
+
+function faultsFor(scenario: Scenario, random: () => number): Fault[] {
+  const applies = (point: string) => !(NOT_IN[point] ?? NOT_IN[point.split(':')[0]!])?.(scenario);
+  const reading = [...READING, ...READING].map((point) => at(point, 1 + Math.floor(random() * 3)));
+  const puts = ['write:before-put', 'write:after-put'].map((point) =>
+    at(point, 1 + Math.floor(random() * 60)),
+  );
+  return [
+    ...BEGINNING.map((point) => at(point)),
+    ...shuffled([...reading, ...puts], random),
+    ...SWEEPING.map((point) => at(point)),
+    ...ENDING.map((point) => at(point)),
+  ].filter(({ point }) => applies(point));
+}
+
+/** A sync that had less left than the fault needs comes to its end; then the next one meets it. */
+async function killAt(t: TestContext, chain: Chain, fault: Fault): Promise<void> {
+  try {
+    for (let attempt = 1; attempt <= 3; attempt++) {
+      const end = await chain.kill(fault);
+      if (end.kind !== 'killed') continue;
+      assert.equal(end.point, fault.point);
+      count(fault.point);
+      return;
+    }
+    t.diagnostic(`never came to ${fault.point} for the ${fault.occurrence}. time`);
+  } catch (error) {
+    t.diagnostic(`after a kill at ${fault.point}, the ${fault.occurrence}. time`);
+    throw error;
+  }
+}
+
+function at(point: string, occurrence = 1): Fault {
+  return { point, occurrence, action: 'kill' };
+}
+
+function count(point: string): void {
+  kills.set(point, (kills.get(point) ?? 0) + 1);
+}
+
+function shuffled<T>(list: readonly T[], random: () => number): T[] {
+  return list
+    .map((item) => ({ item, order: random() }))
+    .sort((a, b) => a.order - b.order)
+    .map(({ item }) => item);
+}
+
+/** Mulberry32. */
+function randomFrom(state: number): () => number {
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}

@@ -1,0 +1,27 @@
+import { writeSync } from 'node:fs';
+import { StorageSync, WorkerPool } from '../../../src/index.js';
+import { StorageSyncError } from '../../../src/errors.js';
+import { setFault } from './fault.js';
+import type { ChildOrder, ChildResult } from './run-child.js';
+import { STARTED } from './run-child.js';
+import { watchPublishing } from './watched-files.js';
+import { FAULTY_WORKER_URLS } from './worker-urls.js';
+
+/** A process that runs one sync, and is killed in it where its order says so. */
+const order = JSON.parse(process.argv[2] ?? '') as ChildOrder;
+const fault = setFault(order.fault);
+watchPublishing();
+const pool = new WorkerPool({ urls: FAULTY_WORKER_URLS, readerThreads: order.readerThreads });
+const storage = await StorageSync.open({ ...order.options, pool });
+writeSync(1, STARTED);
+let result: ChildResult;
+try {
+  const report = await (order.mode === 'sync' ? storage.sync() : storage.rebuild());
+  result = { report, rowsFetched: fault.rowsFetched };
+} catch (error) {
+  const code = error instanceof StorageSyncError ? error.code : null;
+  result = { failed: { code, message: error instanceof Error ? error.message : String(error) } };
+}
+await storage.close();
+await pool.close();
+writeSync(1, JSON.stringify(result));

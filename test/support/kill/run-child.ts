@@ -1,0 +1,82 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import type { StorageSyncOptions } from '../../../src/options.js';
+import type { SyncReport } from '../../../src/report.js';
+import { KILLED_AT, type Fault } from './fault.js';
+
+/** What a child process is to do. Crosses as JSON. */
+export interface ChildOrder {
+  readonly mode: 'sync' | 'rebuild';
+  readonly options: StorageSyncOptions;
+  readonly readerThreads: number;
+  readonly fault: Fault | null;
+}
+
+export type ChildResult =
+  | { readonly report: SyncReport; readonly rowsFetched: number }
+  | { readonly failed: { readonly code: string | null; readonly message: string } };
+
+export type ChildEnd =
+  | { readonly kind: 'killed'; readonly point: string; readonly elapsedMs: number }
+  | { readonly kind: 'completed'; readonly report: SyncReport; readonly rowsFetched: number }
+  | { readonly kind: 'failed'; readonly code: string | null; readonly message: string };
+
+export interface ChildRunOptions {
+  /** Kill the child from outside, this long after its sync began. */
+  readonly killAfterMs?: number;
+  /** A shell prefix to start the child with, such as limits. `"$@"` stands for the child. */
+  readonly shell?: string;
+}
+
+/** What the child says on stdout as its sync begins. */
+export const STARTED = 'started\n';
+
+const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
+const LONGEST_RUN_MS = 60_000;
+
+/** Runs a child to its end, whatever that is. A child that hangs is an error. */
+export async function runChild(
+  order: ChildOrder,
+  { killAfterMs, shell }: ChildRunOptions = {},
+): Promise<ChildEnd> {
+  const command = [process.execPath, CHILD, JSON.stringify(order)];
+  const [file, ...args] =
+    shell === undefined ? command : ['/bin/sh', '-c', shell, 'sh', ...command];
+  const child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const startedAt = performance.now();
+  let stdout = '';
+  let stderr = '';
+  let hangs = false;
+  let killTimer: NodeJS.Timeout | undefined;
+  const hangTimer = setTimeout(() => {
+    hangs = true;
+    child.kill('SIGKILL');
+  }, LONGEST_RUN_MS);
+  child.stderr.setEncoding('utf8').on('data', (text: string) => (stderr += text));
+  child.stdout.setEncoding('utf8').on('data', (text: string) => {
+    stdout += text;
+    if (killAfterMs !== undefined && killTimer === undefined && stdout.startsWith(STARTED)) {
+      killTimer = setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    }
+  });
+  const [code, signal] = await new Promise<[number | null, NodeJS.Signals | null]>(
+    (resolve, reject) => {
+      child.on('error', reject);
+      child.on('close', (exitCode, exitSignal) => resolve([exitCode, exitSignal]));
+    },
+  );
+  clearTimeout(killTimer);
+  clearTimeout(hangTimer);
+  if (hangs) throw new Error(`a child hung: ${JSON.stringify(order)}\n${stderr}`);
+  if (signal === 'SIGKILL') {
+    const point = stderr.split(KILLED_AT)[1]?.trimEnd() ?? `${killAfterMs} ms`;
+    return { kind: 'killed', point, elapsedMs: performance.now() - startedAt };
+  }
+  const answer = stdout.slice(STARTED.length);
+  if (code !== 0 || answer === '') {
+    throw new Error(`a child ended with ${code ?? signal}: ${JSON.stringify(order)}\n${stderr}`);
+  }
+  const result = JSON.parse(answer) as ChildResult;
+  if ('failed' in result) return { kind: 'failed', ...result.failed };
+  return { kind: 'completed', ...result };
+}

@@ -1,0 +1,53 @@
+import type { Query, SourceConnection } from '../../../src/source/connection.js';
+import { countRowsFetched, reachAsync } from './fault.js';
+
+/** A connection with a point before and after each statement: `page:…` for rows of a table, else `schema:…`. */
+export class WatchedConnection implements SourceConnection {
+  readonly #inner: SourceConnection;
+  readonly query: Query;
+
+  constructor(inner: SourceConnection) {
+    this.#inner = inner;
+    this.query = watched(inner.query);
+  }
+
+  get transport(): 'native' | 'client' {
+    return this.#inner.transport;
+  }
+
+  get mustCheckText(): boolean {
+    return this.#inner.mustCheckText;
+  }
+
+  get losesInfinities(): boolean {
+    return this.#inner.losesInfinities;
+  }
+
+  get maxResponseBytes(): number | null {
+    return this.#inner.maxResponseBytes;
+  }
+
+  get retries(): number {
+    return this.#inner.retries;
+  }
+
+  async snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T> {
+    return await this.#inner.snapshot(async (query) => await read(watched(query)), signal);
+  }
+
+  async close(): Promise<void> {
+    await this.#inner.close();
+  }
+}
+
+function watched(query: Query): Query {
+  return async (sql, params) => {
+    const isPage = / ORDER BY .* LIMIT \d/s.test(sql) && !/^SELECT count\(/i.test(sql);
+    await reachAsync(isPage ? 'page:before-read' : 'schema:before-read');
+    const rows = await query(sql, params);
+    // The look at a page's TEXT gives no rows of the page.
+    if (isPage && !sql.includes('group_concat')) countRowsFetched(rows.length);
+    await reachAsync(isPage ? 'page:after-read' : 'schema:after-read');
+    return rows;
+  };
+}

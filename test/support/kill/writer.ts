@@ -1,0 +1,51 @@
+import type { WriterTasks } from '../../../src/pipeline/messages.js';
+import { serve } from '../../../src/pipeline/serve.js';
+import { openGeneration, WriterHost } from '../../../src/pipeline/writer-host.js';
+import { loadChecksum } from '../../../src/transform/checksum.js';
+import { reach, reachAsync } from './fault.js';
+import { watchEnvironment } from './watched-environment.js';
+import { watchGenerationFiles } from './watched-files.js';
+
+/** The task under way: its transactions and puts are named after it. */
+let task = 'open';
+
+watchGenerationFiles();
+const host = new WriterHost({
+  checksum: await loadChecksum(),
+  openEnvironment: (generation) => {
+    reach('environment:before-open');
+    const environment = openGeneration(generation);
+    reach('environment:opened');
+    watchEnvironment(environment, (step) => reach(`${task}:${step}`));
+    return environment;
+  },
+});
+
+function step<Request, Response>(
+  name: keyof WriterTasks,
+  work: (request: Request) => Response | Promise<Response>,
+): (request: Request) => Promise<Response> {
+  return async (request) => {
+    await reachAsync(`${name}:received`);
+    task = name;
+    const response = await work(request);
+    await reachAsync(`${name}:done`);
+    return response;
+  };
+}
+
+/** The thread entry `workers/writer.ts` with faults between. */
+export default serve<WriterTasks>(
+  {
+    open: step('open', (request) => host.open(request)),
+    prepare: step('prepare', (request) => host.prepare(request)),
+    write: step('write', (request) => host.write(request)),
+    sweep: step('sweep', (request) => host.sweep(request)),
+    complete: step('complete', (request) => host.complete(request)),
+    close: step('close', (request) => host.close(request)),
+  },
+  (response) => {
+    const { spare } = response as Partial<WriterTasks['write']['response']>;
+    return spare ? [spare.arena, spare.lengths] : [];
+  },
+);
