@@ -18,8 +18,8 @@ export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 export const DEFAULT_RETRIES = 5;
 /** The first wait between tries; it doubles, with jitter. */
 export const DEFAULT_RETRY_INITIAL_MS = 200;
-/** The longest wait between tries. */
-export const DEFAULT_RETRY_MAX_MS = 10_000;
+/** The longest wait between tries, also where the server asks for a longer one. */
+export const DEFAULT_RETRY_MAX_MS = 30_000;
 /** A cache older than this is stale. */
 export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
 

@@ -2,7 +2,7 @@ import { randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bootId } from './cache/boot.js';
-import { makeDirectory } from './cache/files.js';
+import { makeDirectory, removeLeftovers } from './cache/files.js';
 import type { PreparedTable } from './cache/generation-writer.js';
 import { generationPath, dataPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
@@ -145,6 +145,7 @@ export class StorageSync implements AsyncDisposable {
     const { cacheDir } = this.#options;
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
+      await removeLeftovers(cacheDir);
       const report = await this.#locked(mode, signal, meter);
       await clearLastError(cacheDir);
       return report;
@@ -216,11 +217,8 @@ export class StorageSync implements AsyncDisposable {
           source: fingerprint,
         },
         // An unpublished generation may hold parts of tables that an interrupted sync was asked for, and this one not.
-        only:
-          options.tables === undefined || generation.unpublished
-            ? tables.map((table) => table.id)
-            : null,
-        check: tables.map((table) => table.id),
+        dropOthers: options.tables === undefined || generation.unpublished,
+        tableIds: tables.map((table) => table.id),
       });
       const checks = plans.map((plan, i) => countCheck(plan, counts[i]!, read.checkpoints[i]!));
       refuseDamaged(checks);

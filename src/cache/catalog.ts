@@ -60,6 +60,8 @@ export interface TableCheckpoint {
   /** The sync that it belongs to. */
   readonly sync: string;
   readonly phase: TablePhase;
+  /** True when that sync was completed, with all its tables. */
+  readonly settled: boolean;
   /** True when the table had no rows as the sync began: nothing to compare with or to remove. */
   readonly fresh: boolean;
   readonly lanes: readonly LaneCheckpoint[];

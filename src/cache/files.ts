@@ -1,17 +1,19 @@
-import { open, rename, rm, mkdir } from 'node:fs/promises';
-import { dirname } from 'node:path';
+import { mkdir, open, readdir, rename, rm } from 'node:fs/promises';
+import { dirname, join } from 'node:path';
 import { CacheError } from '../errors.js';
 
 /** Cache files are for their owner alone: they hold the source's data. */
 export const FILE_MODE = 0o600;
 export const DIRECTORY_MODE = 0o700;
 
+const TEMPORARY = '.tmp';
+
 /**
  * Replaces a file's content so that after a crash it has either the old content or the new one, whole: written beside
- * it, forced to disk, renamed over it, and the directory forced to disk.
+ * it, forced to disk, renamed over it, and the directory forced to disk. Only one process may do so at a time.
  */
 export async function writeFileAtomic(path: string, content: string): Promise<void> {
-  const temporary = `${path}.${process.pid}.tmp`;
+  const temporary = `${path}${TEMPORARY}`;
   try {
     const file = await open(temporary, 'w', FILE_MODE);
     try {
@@ -26,6 +28,16 @@ export async function writeFileAtomic(path: string, content: string): Promise<vo
     await rm(temporary, { force: true });
     throw cacheIoError(error, path);
   }
+}
+
+/** Removes what a killed process was about to rename. For the holder of the directory's lock. */
+export async function removeLeftovers(directory: string): Promise<void> {
+  const names = await readdir(directory);
+  await Promise.all(
+    names
+      .filter((name) => name.endsWith(TEMPORARY))
+      .map((name) => rm(join(directory, name), { force: true })),
+  );
 }
 
 export async function makeDirectory(path: string): Promise<void> {

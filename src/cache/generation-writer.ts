@@ -25,6 +25,15 @@ export interface PreparedTable {
   readonly resumed: boolean;
 }
 
+/** What a sync is about to do to a generation. */
+export interface Preparation {
+  readonly plans: readonly TablePlan[];
+  readonly sync: string;
+  readonly source: string;
+  readonly reuseSince: number;
+  readonly unpublished: boolean;
+}
+
 /** One batch for one lane of a table, and where it leaves the lane. */
 export interface BatchWrite {
   readonly tableId: number;
@@ -67,13 +76,9 @@ export class GenerationWriter {
   /**
    * Enters the tables of a sync in the catalog, and finds or makes their checkpoints. What an interrupted sync left is
    * gone on from: tables that it was reading, and tables that it had completed and begun no earlier than `reuseSince`.
+   * A sync whose generation was not published was interrupted too.
    */
-  prepare(
-    plans: readonly TablePlan[],
-    sync: string,
-    source: string,
-    reuseSince: number,
-  ): PreparedTable[] {
+  prepare({ plans, sync, source, reuseSince, unpublished }: Preparation): PreparedTable[] {
     const environment = this.#environment;
     environment.refresh();
     const catalog = mergeCatalog(environment.catalog(), plans);
@@ -91,15 +96,14 @@ export class GenerationWriter {
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
-      const completed = environment.syncRecord()?.sync;
       return tables.map(({ id }): PreparedTable => {
         const { rows, checkpoint } = environment.tableState(id);
-        const interrupted = checkpoint !== null && checkpoint.sync !== completed;
+        const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
         if (
           interrupted &&
           (checkpoint.phase !== 'complete' || checkpoint.startedAt >= reuseSince)
         ) {
-          const resumed = { ...checkpoint, sync };
+          const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
           return { id, rows, checkpoint: resumed, resumed: checkpoint.counters.rowsRead > 0 };
         }
@@ -109,6 +113,7 @@ export class GenerationWriter {
         const started: TableCheckpoint = {
           sync,
           phase: 'reading',
+          settled: false,
           fresh: rows === 0,
           lanes: [NEW_LANE],
           counters: ZERO_COUNTERS,
@@ -218,11 +223,11 @@ export class GenerationWriter {
     });
   }
 
-  /** Records that a sync is complete. With `only`, tables that are not among these ids are dropped. */
-  complete(record: SyncRecord, only: readonly number[] | null): void {
+  /** Records that a sync of these tables is complete. With `dropOthers`, the generation's other tables are dropped. */
+  complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): void {
     const environment = this.#environment;
     const catalog = environment.catalog();
-    const gone = only === null ? [] : catalog.tables.filter((table) => !only.includes(table.id));
+    const gone = dropOthers ? catalog.tables.filter((table) => !tableIds.includes(table.id)) : [];
     for (const { id, plan } of gone) {
       environment.rows(id);
       plan.indexes.forEach((_, at) => environment.index(id, at));
@@ -235,6 +240,11 @@ export class GenerationWriter {
       }
       if (gone.length > 0) {
         environment.putCatalog({ tables: catalog.tables.filter((table) => !gone.includes(table)) });
+      }
+      for (const id of tableIds) {
+        const { rows, checkpoint } = environment.tableState(id);
+        if (checkpoint)
+          environment.putTableState(id, { rows, checkpoint: { ...checkpoint, settled: true } });
       }
       environment.putSyncRecord(record);
     });

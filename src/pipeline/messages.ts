@@ -1,5 +1,10 @@
 import type { SyncRecord, TableCheckpoint } from '../cache/catalog.js';
-import type { BatchWrite, PreparedTable, SweepProgress } from '../cache/generation-writer.js';
+import type {
+  BatchWrite,
+  Preparation,
+  PreparedTable,
+  SweepProgress,
+} from '../cache/generation-writer.js';
 import type { SourceSchema } from '../source/introspection.js';
 import type { ConnectionConfig } from '../source/open-source.js';
 import type { PageBounds, RejectedRow } from '../source/page-reader.js';
@@ -67,11 +72,7 @@ export interface WriterTasks {
   readonly prepare: {
     readonly request: {
       readonly generation: GenerationRef;
-      readonly plans: readonly TablePlan[];
-      readonly sync: string;
-      readonly source: string;
-      readonly reuseSince: number;
-    };
+    } & Omit<Preparation, 'unpublished'>;
     readonly response: { readonly tables: readonly PreparedTable[] };
   };
   readonly write: {
@@ -86,8 +87,8 @@ export interface WriterTasks {
     readonly request: {
       readonly generation: GenerationRef;
       readonly record: SyncRecord;
-      readonly only: readonly number[] | null;
-      readonly check: readonly number[];
+      readonly tableIds: readonly number[];
+      readonly dropOthers: boolean;
     };
     readonly response: {
       readonly counts: readonly {

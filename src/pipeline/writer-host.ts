@@ -33,9 +33,9 @@ export class WriterHost {
   }
 
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
-    const { plans, sync, source, reuseSince } = request;
-    const { writer } = this.#generation(request.generation);
-    return { tables: writer.prepare(plans, sync, source, reuseSince) };
+    const { generation, ...preparation } = request;
+    const { writer } = this.#generation(generation);
+    return { tables: writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
   }
 
   write({ generation, write }: WriterTasks['write']['request']): WriterTasks['write']['response'] {
@@ -53,9 +53,9 @@ export class WriterHost {
 
   complete(request: WriterTasks['complete']['request']): WriterTasks['complete']['response'] {
     const { writer } = this.#generation(request.generation);
-    const counts = request.check.map((tableId) => ({ tableId, ...writer.countsAgree(tableId) }));
+    const counts = request.tableIds.map((tableId) => ({ tableId, ...writer.countsAgree(tableId) }));
     if (counts.every(({ stored, counted }) => stored === counted)) {
-      writer.complete(request.record, request.only);
+      writer.complete(request.record, request.tableIds, request.dropOthers);
     }
     return { counts };
   }

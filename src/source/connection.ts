@@ -31,7 +31,18 @@ export interface SourceConnection {
   close(): Promise<void>;
 }
 
-/** The SQL for a bound value: TEXT that no string can hold is bound as a BLOB and cast back. */
-export function placeholder(value: Cell): string {
-  return value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?';
+/** A value in a statement: its SQL, and what is bound to it. */
+export interface Operand {
+  readonly sql: string;
+  readonly params: readonly Cell[];
+}
+
+/**
+ * How a value is written into a statement. TEXT that no string can hold is bound as a BLOB and cast back; an infinity,
+ * which `@libsql/client` does not bind, is a literal.
+ */
+export function operand(value: Cell): Operand {
+  if (value === Infinity) return { sql: '9e999', params: [] };
+  if (value === -Infinity) return { sql: '-9e999', params: [] };
+  return { sql: value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?', params: [value] };
 }

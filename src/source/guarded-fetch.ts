@@ -76,7 +76,7 @@ async function readBody(response: Response, maxBytes: number): Promise<Uint8Arra
 function refused(response: Response, body: Uint8Array): SourceError {
   const { status } = response;
   const { code, message } = errorBody(body);
-  const context = { status, serverCode: code };
+  const context = { status, serverCode: code, serverFailed: status === 500 };
   if (status === 401 || status === 403) return unauthorized(status);
   if (code === 'RESPONSE_TOO_LARGE') {
     return new SourceError(

@@ -91,6 +91,8 @@ export async function introspect(query: Query): Promise<SourceSchema> {
       name,
       columns: own.map(({ primaryKeyIndex, ...column }) => ({
         ...column,
+        // In a STRICT table ANY is a type, which converts nothing; elsewhere it is a name like any other.
+        affinity: isStrictAny(column, traits.strict) ? ('blob' as const) : column.affinity,
         notNull:
           column.notNull || (primaryKeyIndex > 0 && (traits.withoutRowid || primaryKeyIsRowid)),
       })),
@@ -211,6 +213,10 @@ async function readUniqueKeys(
     entry.collations.push(String(collation ?? 'BINARY').toUpperCase());
   }
   return new Map([...byTable].map(([table, indexes]) => [table, [...indexes.values()]]));
+}
+
+function isStrictAny({ declaredType }: SchemaColumn, strict: boolean): boolean {
+  return strict && declaredType.toUpperCase() === 'ANY';
 }
 
 function affinityOf(declaredType: string): Affinity {

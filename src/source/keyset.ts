@@ -1,5 +1,5 @@
 import type { Cell } from '../values.js';
-import { placeholder } from './connection.js';
+import { operand } from './connection.js';
 
 /** One term of a scan's total order. */
 export interface OrderTerm {
@@ -34,25 +34,25 @@ export function segmentsAfter(
   }
   if (isPlain(terms, position)) return [rowValueSegment(terms, position)];
 
+  const operands = position.map(operand);
   const segments: KeysetSegment[] = [];
   for (let depth = terms.length - 1; depth >= 0; depth--) {
-    const prefix = terms
-      .slice(0, depth)
-      .map((term, i) => `${term.sql} IS ${placeholder(position[i]!)}`);
-    const prefixParams = position.slice(0, depth);
+    const prefix = terms.slice(0, depth).map((term, i) => `${term.sql} IS ${operands[i]!.sql}`);
+    const prefixParams = operands.slice(0, depth).flatMap(({ params }) => params);
     const term = terms[depth]!;
-    const value = position[depth]!;
+    const value = operands[depth]!;
     const push = (condition: string, params: readonly Cell[]) =>
       segments.push({
         where: [...prefix, condition].join(' AND '),
         params: [...prefixParams, ...params],
       });
 
+    const isNull = position[depth] === null;
     if (!term.descending) {
-      if (value === null) push(`${term.sql} IS NOT NULL`, []);
-      else push(`${term.sql} > ${placeholder(value)}`, [value]);
-    } else if (value !== null) {
-      push(`${term.sql} < ${placeholder(value)}`, [value]);
+      if (isNull) push(`${term.sql} IS NOT NULL`, []);
+      else push(`${term.sql} > ${value.sql}`, value.params);
+    } else if (!isNull) {
+      push(`${term.sql} < ${value.sql}`, value.params);
       if (term.nullable) push(`${term.sql} IS NULL`, []);
     }
   }
@@ -74,9 +74,11 @@ function isPlain(terms: readonly OrderTerm[], position: readonly Cell[]): boolea
 
 function rowValueSegment(terms: readonly OrderTerm[], position: readonly Cell[]): KeysetSegment {
   const operator = terms[0]!.descending ? '<' : '>';
+  const operands = position.map(operand);
   const left = terms.map((term) => term.sql).join(', ');
-  const right = position.map((value) => placeholder(value)).join(', ');
-  const where =
-    terms.length === 1 ? `${left} ${operator} ${right}` : `(${left}) ${operator} (${right})`;
-  return { where, params: position };
+  const right = operands.map(({ sql }) => sql).join(', ');
+  return {
+    where: terms.length === 1 ? `${left} ${operator} ${right}` : `(${left}) ${operator} (${right})`,
+    params: operands.flatMap(({ params }) => params),
+  };
 }

@@ -38,6 +38,10 @@ export interface Page {
 }
 
 const MIN_CUT_BYTES = 4096;
+/** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
+const MAX_UTF8_GROWTH = 3;
+/** What a number or a NULL counts in a row's size. */
+const NUMBER_BYTES = 9;
 /** Of a server's response limit, the part that row data may take: hexadecimal and JSON around it need the rest. */
 const RESPONSE_SHARE = 0.4;
 /** A value is read in pieces of this size where a whole one would be too large an answer. */
@@ -56,6 +60,7 @@ export async function readPage(
   position: readonly Cell[] | null,
   bounds: PageBounds,
   signal?: AbortSignal,
+  exactly = false,
 ): Promise<Page> {
   const maxBytes =
     connection.maxResponseBytes === null
@@ -63,9 +68,9 @@ export async function readPage(
       : Math.min(bounds.maxBytes, Math.floor(connection.maxResponseBytes * RESPONSE_SHARE));
   const reader = new PageReader(connection, plan, position, { ...bounds, maxBytes }, signal);
   if (connection.mustCheckText) {
-    return await connection.snapshot((query) => reader.read(query), signal);
+    return await connection.snapshot((query) => reader.read(query, exactly), signal);
   }
-  return await reader.read(connection.query);
+  return await reader.read(connection.query, exactly);
 }
 
 /**
@@ -99,7 +104,10 @@ export async function* readPages(
   }
 }
 
-/** {@link readPage}, asking for half as many rows whenever the server finds the answer too large. */
+/**
+ * {@link readPage}, asking for half as many rows whenever the server finds the answer too large, and by the exact list
+ * when it cannot make the plain answer at all: a server fails so at TEXT that is not valid UTF-8.
+ */
 export async function readPageSplitting(
   connection: SourceConnection,
   plan: TablePlan,
@@ -108,16 +116,26 @@ export async function readPageSplitting(
   signal?: AbortSignal,
 ): Promise<Page> {
   let maxRows = bounds.maxRows;
+  let exactly = false;
   for (;;) {
     try {
-      const page = await readPage(connection, plan, position, { ...bounds, maxRows }, signal);
+      const page = await readPage(
+        connection,
+        plan,
+        position,
+        { ...bounds, maxRows },
+        signal,
+        exactly,
+      );
       return maxRows < bounds.maxRows
         ? { ...page, nextMaxRows: Math.min(page.nextMaxRows, maxRows) }
         : page;
     } catch (error) {
-      const tooLarge = error instanceof SourceError && error.code === 'SOURCE_RESPONSE_TOO_LARGE';
-      if (!tooLarge || maxRows <= 1) throw error;
-      maxRows = Math.max(1, Math.floor(maxRows / 2));
+      if (!(error instanceof SourceError)) throw error;
+      if (error.code === 'SOURCE_RESPONSE_TOO_LARGE' && maxRows > 1) {
+        maxRows = Math.max(1, Math.floor(maxRows / 2));
+      } else if (error.context['serverFailed'] === true && !exactly) exactly = true;
+      else throw error;
     }
   }
 }
@@ -147,16 +165,15 @@ class PageReader {
     this.#start = start;
     this.#bounds = bounds;
     this.#signal = signal;
-    const maxCellBytes = Math.max(
-      MIN_CUT_BYTES,
-      Math.floor((2 * bounds.maxBytes) / bounds.maxRows),
-    );
+    const share = Math.floor((2 * bounds.maxBytes) / bounds.maxRows);
+    const maxCellBytes = Math.min(Math.max(MIN_CUT_BYTES, share), bounds.maxRowBytes);
     this.#projection = projectionOf(plan, connection, maxCellBytes);
   }
 
-  async read(query: Query): Promise<Page> {
+  /** @param exactly read every row by the exact list. */
+  async read(query: Query, exactly: boolean): Promise<Page> {
     const { maxRows } = this.#bounds;
-    if (this.#connection.mustCheckText && !(await this.#textIsPlain(query))) {
+    if (exactly || (this.#connection.mustCheckText && !(await this.#textIsPlain(query)))) {
       return await this.#readExactly(query);
     }
     const { plain, oversizeAt } = this.#projection;
@@ -183,8 +200,17 @@ class PageReader {
     while (i < found.length && bytes < maxBytes && !moved) {
       const { size, plain } = found[i]!;
       if (plain !== null) {
-        rows.push(plain);
-        bytes += estimateBytes(plain);
+        const estimate = estimateBytes(plain);
+        const exact = estimate * MAX_UTF8_GROWTH > maxRowBytes ? rowBytes(plain) : 0;
+        if (exact > maxRowBytes) {
+          rejected.push({
+            key: describeKey(this.#plan, plain),
+            reason: tooLarge(exact, maxRowBytes),
+          });
+        } else {
+          rows.push(plain);
+          bytes += estimate;
+        }
         position = this.#positionOf(plain);
         i++;
       } else if (size > maxRowBytes) {
@@ -405,6 +431,16 @@ function estimateBytes(cells: readonly Cell[]): number {
     else if (cell instanceof Uint8Array) bytes += cell.byteLength + 3;
     else if (cell instanceof InvalidText) bytes += cell.bytes.byteLength + 3;
     else bytes += 5;
+  }
+  return bytes;
+}
+
+/** The bytes of a row as the size list counts them. */
+function rowBytes(cells: readonly Cell[]): number {
+  let bytes = 0;
+  for (const cell of cells) {
+    if (typeof cell === 'string') bytes += Buffer.byteLength(cell, 'utf8');
+    else bytes += cell instanceof Uint8Array ? cell.byteLength : NUMBER_BYTES;
   }
   return bytes;
 }

@@ -58,6 +58,9 @@ export interface TablePlan {
   readonly indexes: readonly PlanIndex[];
 }
 
+/** SQLite gives 2000 columns at most, and two are needed besides: the rowid, and the mark of an oversized row. */
+const MAX_COLUMNS = 1998;
+
 /** The index that serves `newest` on a table with a limit. */
 export const NEWEST_INDEX = 'newest';
 
@@ -132,14 +135,20 @@ function planTable(
     );
   }
 
+  if (columns.length > MAX_COLUMNS) {
+    throw new SourceError(
+      'TABLE_NOT_SUPPORTED',
+      `The table ${JSON.stringify(table.name)} has ${columns.length} columns; at most ${MAX_COLUMNS} can be read.`,
+      { context: { table: table.name }, hint: 'Name the columns to keep in its definition.' },
+    );
+  }
+
   const position = (name: string) => columnNames.indexOf(name);
   const keyTerms = key.columns.map((name, i): PlanOrderTerm => {
-    const collation = key.collations[i] ?? 'BINARY';
+    // Named even where it is BINARY: an index may compare in another way than its column does.
+    const collation = isRowidKey(table, key) ? '' : ` COLLATE ${key.collations[i] ?? 'BINARY'}`;
     return {
-      sql:
-        collation === 'BINARY'
-          ? quoteIdentifier(name)
-          : `${quoteIdentifier(name)} COLLATE ${collation}`,
+      sql: `${quoteIdentifier(name)}${collation}`,
       descending: false,
       nullable: !table.columns.find((column) => column.name === name)!.notNull,
       column: position(name),

@@ -15,15 +15,12 @@ export interface RetryOptions {
   readonly retryMaxMs: number;
 }
 
-/** The longest wait that a server can ask for. */
-export const MAX_RETRY_AFTER_MS = 60_000;
-
 type JitterState = [number, number];
 
 /**
  * Tries again what may succeed the second time, as {@link SourceError.retryable} says, with decorrelated jitter
  * (https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/). A server's `Retry-After` is a lower
- * bound on the wait, up to {@link MAX_RETRY_AFTER_MS}.
+ * bound on the wait, itself bounded by `retryMaxMs`.
  */
 export class RetryPolicy {
   readonly #policy: CockatielRetryPolicy;
@@ -41,7 +38,7 @@ export class RetryPolicy {
         const [delay, next] = decorrelatedJitterGenerator(state, jitter);
         const failure = 'error' in context.result ? context.result.error : undefined;
         const asked = failure instanceof SourceError ? (failure.retryAfterMs ?? 0) : 0;
-        return { delay: Math.max(delay, Math.min(asked, MAX_RETRY_AFTER_MS)), state: next };
+        return { delay: Math.min(Math.max(delay, asked), retryMaxMs), state: next };
       },
     );
     this.#policy = retry(

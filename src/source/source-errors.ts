@@ -57,7 +57,8 @@ function classifyLibsql(error: LibsqlError): Error {
       `The source cannot answer now: ${plainMessage(error)}`,
       {
         cause: error,
-        context,
+        // A server that fails inside closes the WebSocket; over HTTP it says 500.
+        context: { ...context, serverFailed: /^HRANA_(WEBSOCKET|CLOSED)_ERROR/.test(code) },
       },
     );
   }
