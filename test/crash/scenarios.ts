@@ -2,7 +2,7 @@ import type Database from 'libsql';
 import { memoryPreset, type StorageSyncOptions } from '../../src/index.js';
 import type { TableSpec } from './table-model.js';
 
-type SourceDatabase = InstanceType<typeof Database>;
+export type SourceDatabase = InstanceType<typeof Database>;
 
 /** A kind of sync to kill. */
 export interface Scenario {
@@ -55,7 +55,7 @@ function changeItems(database: SourceDatabase, round: number): void {
   );
 }
 
-const firstSync: Scenario = {
+export const firstSync: Scenario = {
   name: 'a first sync',
   mode: 'sync',
   published: false,
@@ -66,13 +66,13 @@ const firstSync: Scenario = {
   change: changeItems,
 };
 
-const resync: Scenario = {
+export const resync: Scenario = {
   ...firstSync,
   name: 'a sync of a published cache with changes, deletes and unchanged rows',
   published: true,
 };
 
-const rebuild: Scenario = {
+export const rebuild: Scenario = {
   ...resync,
   name: 'a rebuild beside a live generation',
   mode: 'rebuild',
@@ -149,7 +149,7 @@ const insertEpisodes = (count: number, from = 1) =>
    ${numbers(count, from)} INSERT INTO embeddings SELECT
      printf('v%06d', i), printf('e%06d', i), 'episode', '[]', randomblob(32), 8, 'model', i FROM n;`;
 
-const memory: Scenario = {
+export const memory: Scenario = {
   name: 'the memory preset: a limit, secondary indexes and references',
   mode: 'sync',
   published: true,

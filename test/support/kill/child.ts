@@ -1,6 +1,8 @@
 import { writeSync } from 'node:fs';
-import { StorageSync, WorkerPool } from '../../../src/index.js';
 import { StorageSyncError } from '../../../src/errors.js';
+import { WorkerPool } from '../../../src/pipeline/worker-pool.js';
+// Not all of src/index.js: there are hundreds of these processes, and they are to start soon.
+import { StorageSync } from '../../../src/storage-sync.js';
 import { setFault } from './fault.js';
 import type { ChildOrder, ChildResult } from './run-child.js';
 import { STARTED } from './run-child.js';

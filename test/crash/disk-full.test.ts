@@ -1,0 +1,76 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { Chain } from './chain.js';
+import { firstSync, memory, rebuild, resync } from './scenarios.js';
+
+/** Starts a process that can make no file larger than this many blocks of 512 bytes. */
+const limited = (blocks: number) => `trap '' XFSZ; ulimit -f ${blocks}; exec "$@"`;
+
+void describe('a disk that is full', { skip: process.platform === 'win32' }, () => {
+  for (const [scenario, blocks] of [
+    [firstSync, 0],
+    [firstSync, 64],
+    [firstSync, 300],
+    [resync, 0],
+    [resync, 700],
+    [memory, 500],
+    [rebuild, 0],
+    [rebuild, 300],
+  ] as const) {
+    void it(`fails the sync, keeps what was committed, and with room it goes on: ${scenario.name}, ${blocks} blocks`, async () => {
+      await using chain = await Chain.begin(scenario);
+      const end = await chain.fail(limited(blocks));
+      assert.equal(end.kind, 'failed', JSON.stringify(end));
+      if (end.kind === 'failed') assert.equal(end.code, 'CACHE_FULL', end.message);
+      await chain.finish();
+    });
+  }
+
+  for (const kibibytes of [16, 64, 200, 400]) {
+    void it(`fails the sync and not the process on a file system of ${kibibytes} KiB`, async (t) => {
+      using disk = SmallDisk.mount(kibibytes);
+      if (!disk) return t.skip('only root can mount a small file system');
+      await using chain = await Chain.begin(firstSync, disk.path);
+      const end = await chain.fail('exec "$@"');
+      assert.equal(end.kind, 'failed', JSON.stringify(end));
+      if (end.kind === 'failed') assert.equal(end.code, 'CACHE_FULL', end.message);
+      disk.grow();
+      await chain.finish();
+    });
+  }
+});
+
+/** A file system in memory with little room. */
+class SmallDisk implements Disposable {
+  readonly path: string;
+
+  private constructor(path: string) {
+    this.path = path;
+  }
+
+  static mount(kibibytes: number): SmallDisk | null {
+    const path = mkdtempSync(join(tmpdir(), 'storage-sync-disk-'));
+    try {
+      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${kibibytes}k`, 'tmpfs', path], {
+        stdio: 'ignore',
+      });
+      return new SmallDisk(path);
+    } catch {
+      rmSync(path, { recursive: true });
+      return null;
+    }
+  }
+
+  grow(): void {
+    execFileSync('mount', ['-o', 'remount,size=64m', this.path]);
+  }
+
+  [Symbol.dispose](): void {
+    execFileSync('umount', [this.path]);
+    rmSync(this.path, { recursive: true });
+  }
+}
