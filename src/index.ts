@@ -4,6 +4,7 @@ export type { SyncProgress } from './progress.js';
 export type {
   SyncMode,
   SyncReport,
+  TableCounters,
   TableReport,
   ValidationCheck,
   ValidationReport,

@@ -1,5 +1,5 @@
-/** What one sync did to one table. Counts are rows; a resumed table counts from its first batch. */
-export interface TableReport {
+/** Rows and bytes, counted from the first batch of a table's sync, also where that was resumed. */
+export interface TableCounters {
   readonly rowsRead: number;
   readonly rowsWritten: number;
   readonly rowsUnchanged: number;
@@ -7,6 +7,10 @@ export interface TableReport {
   readonly rowsQuarantined: number;
   /** Keys and values written to the cache, before LMDB's own overhead. */
   readonly bytesWritten: number;
+}
+
+/** What one sync did to one table. */
+export interface TableReport extends TableCounters {
   readonly durationMs: number;
   /** True when this sync went on from the checkpoint of an interrupted one. */
   readonly resumed: boolean;

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto';
 import { CacheError } from '../errors.js';
+import type { TableCounters } from '../report.js';
 import type { TablePlan } from '../source/plan.js';
 
 /** One table of a generation: how it is read, and under which number its databases are. */
@@ -15,15 +15,6 @@ export interface Catalog {
 
 /** How a checkpoint stands to the table it belongs to. */
 export type TablePhase = 'reading' | 'sweeping' | 'complete';
-
-export interface TableCounters {
-  readonly rowsRead: number;
-  readonly rowsWritten: number;
-  readonly rowsUnchanged: number;
-  readonly rowsDeleted: number;
-  readonly rowsQuarantined: number;
-  readonly bytesWritten: number;
-}
 
 export const ZERO_COUNTERS: TableCounters = {
   rowsRead: 0,
@@ -130,11 +121,6 @@ export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Cat
     );
   }
   return { tables };
-}
-
-/** What a plan stores and how, as a short text that is equal for equal storage. */
-export function planFingerprint(plan: TablePlan): string {
-  return createHash('sha256').update(JSON.stringify(plan)).digest('base64url').slice(0, 22);
 }
 
 function storageDifference(stored: TablePlan, wanted: TablePlan): string | null {

@@ -1,4 +1,5 @@
 import { StorageSyncError } from '../errors.js';
+import type { TableCounters } from '../report.js';
 import type { RejectedRow } from '../source/page-reader.js';
 import type { TablePlan } from '../source/plan.js';
 import { recordsOf, type Batch } from '../transform/batch.js';
@@ -10,7 +11,6 @@ import {
   type LaneCheckpoint,
   type SyncRecord,
   type TableCheckpoint,
-  type TableCounters,
 } from './catalog.js';
 import type { Environment } from './environment.js';
 import { indexKey } from './index-key.js';
@@ -319,7 +319,6 @@ export class GenerationWriter {
     unchanged: Uint8Array | undefined,
   ): { readonly written: number; readonly added: number; readonly bytes: number } {
     const rows = this.#environment.rows(tableId);
-    const indexed = plan.indexes.length > 0;
     let append = fresh && plan.inKeyOrder && batch.ascending;
     let written = 0;
     let added = 0;
@@ -336,11 +335,10 @@ export class GenerationWriter {
         append = false;
         const old = rows.getBinaryFast(key);
         if (old === undefined) added++;
-        else if (indexed)
-          this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
+        else this.#index('remove', tableId, plan, key, old);
         rows.putSync(key, value);
       }
-      if (indexed) this.#addToIndexes(tableId, plan, key, decodeRecord(value, value.length));
+      this.#index('add', tableId, plan, key, value);
       written++;
       bytes += end - keyStart;
     }
@@ -351,32 +349,26 @@ export class GenerationWriter {
     const rows = this.#environment.rows(tableId);
     const old = rows.getBinaryFast(key);
     if (old === undefined) return false;
-    if (plan.indexes.length > 0) {
-      this.#removeFromIndexes(tableId, plan, key, decodeRecord(old, old.length));
-    }
+    this.#index('remove', tableId, plan, key, old);
     rows.removeSync(key);
     return true;
   }
 
-  #addToIndexes(
+  /** Enters a row in its table's indexes, or takes it out of them. */
+  #index(
+    change: 'add' | 'remove',
     tableId: number,
     plan: TablePlan,
     key: Buffer,
-    row: ReturnType<typeof decodeRecord>,
+    value: Buffer,
   ): void {
+    if (plan.indexes.length === 0) return;
+    const row = decodeRecord(value, value.length);
     plan.indexes.forEach((index, at) => {
-      this.#environment.index(tableId, at).putSync(indexKey(index, row, key, this.#checksum), key);
-    });
-  }
-
-  #removeFromIndexes(
-    tableId: number,
-    plan: TablePlan,
-    key: Buffer,
-    row: ReturnType<typeof decodeRecord>,
-  ): void {
-    plan.indexes.forEach((index, at) => {
-      this.#environment.index(tableId, at).removeSync(indexKey(index, row, key, this.#checksum));
+      const database = this.#environment.index(tableId, at);
+      const entry = indexKey(index, row, key, this.#checksum);
+      if (change === 'add') database.putSync(entry, key);
+      else database.removeSync(entry);
     });
   }
 
