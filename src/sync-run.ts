@@ -1,3 +1,4 @@
+import { SyncAbortedError } from './errors.js';
 import type { SyncProgress } from './progress.js';
 import type { SyncReport } from './report.js';
 
@@ -16,6 +17,7 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
   #latest: SyncProgress | null = null;
   #wake: (() => void)[] = [];
   #ended = false;
+  #observed = false;
 
   constructor(start: (onProgress: (progress: SyncProgress) => void) => Promise<SyncReport>) {
     this.#report = start((progress) => {
@@ -25,6 +27,10 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
       this.#ended = true;
       this.#notify();
     });
+    // A failure that nobody asks for is left unhandled, to be noticed. An abort is the owner's own doing.
+    this.#report.catch((error: unknown) => {
+      if (!this.#observed && !(error instanceof SyncAbortedError)) throw error;
+    });
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run for its report is its interface
@@ -32,13 +38,13 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
     onFulfilled?: ((report: SyncReport) => Result | PromiseLike<Result>) | null,
     onRejected?: ((reason: unknown) => Failure | PromiseLike<Failure>) | null,
   ): Promise<Result | Failure> {
+    this.#observed = true;
     return this.#report.then(onFulfilled, onRejected);
   }
 
   /** Progress as it changes; ends with the sync, and throws what the sync failed with. */
   async *[Symbol.asyncIterator](): AsyncIterator<SyncProgress, void, void> {
-    // The loop itself ends with the failure; until then it must not count as unhandled.
-    this.#report.catch(() => undefined);
+    this.#observed = true;
     let seen: SyncProgress | null = null;
     for (;;) {
       if (this.#latest !== null && this.#latest !== seen) {

@@ -82,7 +82,7 @@ export interface SyncRecord {
   readonly source: string;
 }
 
-/** More than LMDB is opened for. Each table takes two databases and one for each index. */
+/** More than LMDB is opened for. Each table takes three databases and one for each index. */
 export const MAX_DATABASES = 4096;
 
 /**
@@ -112,7 +112,7 @@ export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Cat
       );
     }
   }
-  const databases = tables.reduce((sum, table) => sum + 2 + table.plan.indexes.length, 8);
+  const databases = tables.reduce((sum, table) => sum + 3 + table.plan.indexes.length, 8);
   if (databases > MAX_DATABASES) {
     throw new CacheError(
       'CACHE_DEFINITION_MISMATCH',

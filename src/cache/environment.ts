@@ -1,8 +1,9 @@
-import { closeSync, fsyncSync, openSync } from 'node:fs';
+import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { CacheError } from '../errors.js';
 import { MAX_DATABASES, type Catalog, type SyncRecord, type TableState } from './catalog.js';
-import { cacheIoError } from './files.js';
+import { cacheIoError, FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
 
@@ -71,7 +72,11 @@ export class Environment {
   database(name: string): BytesDatabase {
     let database = this.#databases.get(name);
     if (!database) {
-      database = this.#root.openDB<Buffer, Buffer>(name, BYTES);
+      try {
+        database = this.#root.openDB<Buffer, Buffer>(name, BYTES);
+      } catch (error) {
+        throw lmdbError(error, this.#dir);
+      }
       this.#databases.set(name, database);
     }
     return database;
@@ -91,6 +96,11 @@ export class Environment {
 
   quarantine(tableId: number): BytesDatabase {
     return this.database(`q${tableId}`);
+  }
+
+  /** Makes sure that so many databases can be made: see {@link makeRoom}. */
+  makeRoomFor(databases: number): void {
+    if (databases > 0) makeRoom(this.#dir, ENVIRONMENT_ROOM + databases * DATABASE_ROOM);
   }
 
   /** Runs `write` in one transaction. The block must be synchronous and return nothing that waits. */
@@ -161,6 +171,35 @@ export class Environment {
   #read<T>(key: Buffer, transaction?: ReadTransaction): T | undefined {
     const bytes = this.#meta.get(key, transaction ? { transaction } : undefined);
     return bytes === undefined ? undefined : unpackMeta<T>(bytes);
+  }
+}
+
+/** What a new environment takes on disk, generously. */
+export const ENVIRONMENT_ROOM = 256 * 1024;
+/** What a new database takes at most, with the pages that are copied to enter it. */
+const DATABASE_ROOM = 16 * 1024;
+
+/**
+ * Makes sure that there is room for so many bytes, by writing and removing them. lmdb-js does not survive a full disk
+ * while it makes an environment or a database; later it does. Only a write knows of quotas and limits, too.
+ *
+ * @throws {CacheError} `CACHE_FULL`.
+ */
+export function makeRoom(dir: string, bytes: number): void {
+  const path = join(dir, 'room');
+  try {
+    const fd = openSync(path, 'w', FILE_MODE);
+    try {
+      const zeros = Buffer.alloc(Math.min(bytes, ENVIRONMENT_ROOM));
+      for (let written = 0; written < bytes; written += writeSync(fd, zeros));
+      fsyncSync(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw cacheIoError(error, path);
+  } finally {
+    rmSync(path, { force: true });
   }
 }
 

@@ -53,6 +53,8 @@ export interface SweepProgress {
 
 /** Rows looked at or removed in one transaction of a sweep. */
 const SWEEP_CHUNK = 2000;
+/** Rows, scratch and quarantine; indexes come on top. */
+const DATABASES_OF_A_TABLE = 3;
 const NOTHING = Buffer.alloc(0);
 const APPEND = { append: true };
 
@@ -84,6 +86,12 @@ export class GenerationWriter {
     const catalog = mergeCatalog(environment.catalog(), plans);
     const tables = plans.map((plan) =>
       catalog.tables.find((table) => table.plan.name === plan.name)!,
+    );
+    const known = new Set(environment.catalog().tables.map((table) => table.id));
+    environment.makeRoomFor(
+      tables
+        .filter(({ id }) => !known.has(id))
+        .reduce((databases, { plan }) => databases + DATABASES_OF_A_TABLE + plan.indexes.length, 0),
     );
     // Opening a database is a transaction of its own, which LMDB does not nest.
     for (const { id, plan } of tables) {

@@ -58,12 +58,13 @@ export class CacheLock implements AsyncDisposable {
       return new CacheLock(file);
     } catch (error) {
       await file.close();
-      throw error;
+      throw cacheIoError(error, path);
     }
   }
 
   async release(): Promise<void> {
-    await this.#file.truncate(0);
+    // The name of a holder that is gone misleads nobody: the lock itself says that nobody holds it.
+    await this.#file.truncate(0).catch(() => undefined);
     unlock(this.#file.fd);
     await this.#file.close();
   }
