@@ -115,7 +115,7 @@ export class CacheUnderTest implements AsyncDisposable {
       const stored = await readGeneration(generationDir);
       const models = this.#modelsOf(number);
       for (const [name, model] of models) {
-        model.check(stored.tables.get(name), this.#source.get(name)!, stored.record?.sync);
+        model.check(stored.tables.get(name), this.#source.get(name)!, number !== live);
       }
       if (number === live) this.#checkServed(stored, models, live);
     }

@@ -46,13 +46,9 @@ export class TableModel {
   /**
    * Holds what is stored against what must be. The source stood still since the sync began.
    *
-   * @param completed the sync that was completed last.
+   * @param unpublished whether its generation is not served: then no sync of it was completed.
    */
-  check(
-    stored: StoredTable | undefined,
-    source: readonly SourceRow[],
-    completed: string | undefined,
-  ): void {
+  check(stored: StoredTable | undefined, source: readonly SourceRow[], unpublished: boolean): void {
     const { name } = this.spec;
     const checkpoint = stored?.state.checkpoint ?? null;
     if (this.#interrupted && this.#last) {
@@ -81,7 +77,7 @@ export class TableModel {
       assert.equal(stored.scratch.size, 0, `${name}: nothing is left of the sync`);
     }
     this.#last = checkpoint;
-    this.#interrupted = checkpoint !== null && checkpoint.sync !== completed;
+    this.#interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
     if (checkpoint?.phase === 'complete') {
       this.#base = stored.rows;
       this.#baseStartedAt = checkpoint.startedAt;
