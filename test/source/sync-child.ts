@@ -3,24 +3,30 @@ import { fileURLToPath } from 'node:url';
 import {
   StorageSync,
   StorageSyncError,
+  WorkerPool,
   type StorageSyncOptions,
   type SyncReport,
 } from '../../src/index.js';
 
-/** What became of a sync in a process of its own. */
+/** What became of one sync. */
+export interface SyncOutcome {
+  readonly report?: SyncReport;
+  readonly error?: { readonly name: string; readonly code: string; readonly message: string };
+  /** The most memory that the process had resident until then. */
+  readonly maxRssBytes: number;
+}
+
+/** What became of a process that synced. */
 export interface ChildOutcome {
   /** How the process ended: `0`, or the signal that killed it. */
   readonly exit: string;
-  readonly report?: SyncReport;
-  readonly error?: { readonly name: string; readonly code: string; readonly message: string };
-  /** The most memory that the process had resident. */
-  readonly maxRssBytes?: number;
+  readonly outcomes: readonly SyncOutcome[];
   readonly stderr: string;
 }
 
-/** Syncs in a process of its own, for what may bring a process down. */
-export async function syncInChild(options: StorageSyncOptions): Promise<ChildOutcome> {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(options)], {
+/** Syncs, one after the other, in a process of its own: for what may bring a process down. */
+export async function syncInChild(syncs: readonly StorageSyncOptions[]): Promise<ChildOutcome> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), JSON.stringify(syncs)], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
@@ -30,24 +36,27 @@ export async function syncInChild(options: StorageSyncOptions): Promise<ChildOut
   const exit = await new Promise<string>((resolve) => {
     child.on('close', (code, signal) => resolve(signal ?? String(code)));
   });
-  const told = stdout.trim() === '' ? {} : (JSON.parse(stdout) as Omit<ChildOutcome, 'exit'>);
-  return { ...told, exit, stderr };
+  const outcomes = stdout === '' ? [] : (JSON.parse(stdout) as SyncOutcome[]);
+  return { exit, outcomes, stderr };
 }
 
-async function main(options: StorageSyncOptions): Promise<void> {
-  await using storage = await StorageSync.open(options);
-  let told: object;
-  try {
-    told = { report: await storage.sync() };
-  } catch (error) {
-    if (!(error instanceof StorageSyncError)) throw error;
-    const { name, code, message } = error;
-    told = { error: { name, code, message } };
+async function main(syncs: readonly StorageSyncOptions[]): Promise<void> {
+  await using pool = new WorkerPool({ readerThreads: 1 });
+  const outcomes: SyncOutcome[] = [];
+  for (const options of syncs) {
+    await using storage = await StorageSync.open({ ...options, pool });
+    const told = await storage.sync().then(
+      (report) => ({ report }),
+      (error: unknown) => {
+        if (!(error instanceof StorageSyncError)) throw error;
+        return { error: { name: error.name, code: error.code, message: error.message } };
+      },
+    );
+    outcomes.push({ ...told, maxRssBytes: process.resourceUsage().maxRSS * 1024 });
   }
-  const maxRssBytes = process.resourceUsage().maxRSS * 1024;
-  process.stdout.write(JSON.stringify({ ...told, maxRssBytes }));
+  process.stdout.write(JSON.stringify(outcomes));
 }
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
-  await main(JSON.parse(process.argv[2]!) as StorageSyncOptions);
+  await main(JSON.parse(process.argv[2]!) as StorageSyncOptions[]);
 }

@@ -1,0 +1,441 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, describe, it } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import {
+  SourceError,
+  StorageSync,
+  WorkerPool,
+  type ErrorCode,
+  type SqlValue,
+  type StorageSyncOptions,
+  type SyncReport,
+} from '../../src/index.js';
+import { assertCacheEquals, readDatabase, recordDigests } from '../support/compare.js';
+import { bytes, changeDatabase, insert, text } from '../support/databases.js';
+import { startHranaServer, type FaultAction, type HranaServer } from '../support/hrana/server.js';
+import { TempDirectory } from '../support/temp.js';
+
+const REQUEST_TIMEOUT_MS = 500;
+const RETRIES = 2;
+
+let pool: WorkerPool;
+let dir: TempDirectory;
+let file: string;
+let server: HranaServer;
+let caches = 0;
+
+before(async () => {
+  pool = new WorkerPool({ readerThreads: 2 });
+  dir = await TempDirectory.make();
+  file = dir.join('source.db');
+  changeDatabase(file, (db) => {
+    db.exec(`CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT, round INTEGER);
+             CREATE TABLE b (k TEXT PRIMARY KEY NOT NULL, v BLOB);`);
+    insert(
+      db,
+      'a',
+      Array.from({ length: 300 }, (_, i) => [BigInt(i * 3), text(30, i + 1), 0n]),
+    );
+    insert(
+      db,
+      'b',
+      Array.from({ length: 40 }, (_, i) => [`key ${i}`, bytes(500, i + 1)]),
+    );
+  });
+  server = await startHranaServer({ file });
+});
+afterEach(async () => {
+  await server.clearFaults();
+});
+after(async () => {
+  await server.close();
+  await dir[Symbol.asyncDispose]();
+  await pool.close();
+});
+
+type Transport = 'http' | 'ws';
+
+function optionsFor(transport: Transport): StorageSyncOptions {
+  return {
+    source: { url: transport === 'http' ? server.httpUrl : server.wsUrl },
+    cacheDir: dir.join(`cache ${++caches}`),
+    batchSize: 50,
+    requestTimeoutMs: REQUEST_TIMEOUT_MS,
+    retries: RETRIES,
+    retryInitialMs: 5,
+    retryMaxMs: 30,
+  };
+}
+
+let rounds = 0;
+
+/** Changes some rows, in both halves of the table; adds and removes some. */
+function changeSource(): void {
+  const round = ++rounds;
+  changeDatabase(
+    file,
+    `UPDATE a SET round = ${round} WHERE id % 7 = ${round % 7};
+     DELETE FROM a WHERE id IN (SELECT id FROM a LIMIT 2) OR id = (SELECT max(id) FROM a);
+     INSERT OR REPLACE INTO a VALUES (${3 * round + 301}, 'middle', ${round});
+     INSERT INTO a SELECT max(id) + 2, 'new', ${round} FROM a;
+     UPDATE b SET v = x'${String(round).padStart(4, '0')}' WHERE k = 'key ${round % 40}';`,
+  );
+}
+
+/** A cache in step with the source, and then a change in the source that a sync has to find. */
+async function syncedCache(transport: Transport): Promise<StorageSyncOptions> {
+  const options = optionsFor(transport);
+  await using storage = await StorageSync.open({ ...options, pool });
+  await storage.sync();
+  changeSource();
+  return options;
+}
+
+async function sync(options: StorageSyncOptions): Promise<SyncReport> {
+  await using storage = await StorageSync.open({ ...options, pool });
+  return await storage.sync();
+}
+
+/** Where a fault may strike. */
+const PLACES = {
+  schema: /pragma_table_list/,
+  'the first page': /FROM main\."a"/,
+} as const;
+
+interface Passing {
+  readonly action: FaultAction;
+  readonly times?: number;
+  readonly retried?: boolean;
+}
+
+const PASSING: Readonly<Record<Transport, Readonly<Record<string, Passing>>>> = {
+  http: {
+    latency: { action: { kind: 'latency', ms: 100 }, times: 3, retried: false },
+    'a reset before': { action: { kind: 'reset' } },
+    'a reset after': { action: { kind: 'reset', when: 'after' } },
+    'two resets': { action: { kind: 'reset' }, times: 2 },
+    'a reset at once in the body': { action: { kind: 'reset-after-bytes', bytes: 1 } },
+    'a reset in the body': { action: { kind: 'reset-after-bytes', bytes: 300 } },
+    'a body of nothing': { action: { kind: 'end-after-bytes', bytes: 0 } },
+    'a body that ends early': { action: { kind: 'end-after-bytes', bytes: 300 } },
+    '429': { action: { kind: 'status', status: 429 } },
+    '429 with Retry-After': { action: { kind: 'status', status: 429, retryAfter: '0' } },
+    '429 with a nonsense Retry-After': {
+      action: { kind: 'status', status: 429, retryAfter: 'soon' },
+    },
+    '408': { action: { kind: 'status', status: 408 } },
+    '500': { action: { kind: 'status', status: 500 } },
+    '500 after': { action: { kind: 'status', status: 500, when: 'after' } },
+    '502 with a page': {
+      action: { kind: 'status', status: 502, contentType: 'text/html', body: '<html>bad</html>' },
+    },
+    '503': { action: { kind: 'status', status: 503, retryAfter: '0' } },
+    'bad JSON': { action: { kind: 'bad-json' } },
+    'a stall': { action: { kind: 'stall' } },
+    'a stall in the body': { action: { kind: 'stall', afterBytes: 200 } },
+  },
+  ws: {
+    latency: { action: { kind: 'latency', ms: 100 }, times: 3, retried: false },
+    'a reset before': { action: { kind: 'reset' } },
+    'a reset after': { action: { kind: 'reset', when: 'after' } },
+    'two resets': { action: { kind: 'reset' }, times: 2 },
+    'a reset in the message': { action: { kind: 'reset-after-bytes', bytes: 300 } },
+    'a message that ends early': { action: { kind: 'end-after-bytes', bytes: 300 } },
+    'a close': { action: { kind: 'close', code: 1011, reason: 'oops' } },
+    'a normal close': { action: { kind: 'close', code: 1000 } },
+    'bad JSON': { action: { kind: 'bad-json' } },
+    'a stall': { action: { kind: 'stall' } },
+    'a stall in the message': { action: { kind: 'stall', afterBytes: 200 } },
+  },
+};
+
+interface Lasting {
+  readonly action: FaultAction;
+  readonly code: ErrorCode;
+}
+
+const LASTING: Readonly<Record<Transport, Readonly<Record<string, Lasting>>>> = {
+  http: {
+    'a reset': { action: { kind: 'reset' }, code: 'SOURCE_UNAVAILABLE' },
+    'a body reset': {
+      action: { kind: 'reset-after-bytes', bytes: 300 },
+      code: 'SOURCE_UNAVAILABLE',
+    },
+    'a body cut': { action: { kind: 'end-after-bytes', bytes: 300 }, code: 'SOURCE_PROTOCOL' },
+    '429': { action: { kind: 'status', status: 429 }, code: 'SOURCE_UNAVAILABLE' },
+    '500': { action: { kind: 'status', status: 500 }, code: 'SOURCE_UNAVAILABLE' },
+    '503': {
+      action: { kind: 'status', status: 503, retryAfter: '3600' },
+      code: 'SOURCE_UNAVAILABLE',
+    },
+    '401': { action: { kind: 'status', status: 401 }, code: 'SOURCE_UNAUTHORIZED' },
+    '403': { action: { kind: 'status', status: 403 }, code: 'SOURCE_UNAUTHORIZED' },
+    '404': { action: { kind: 'status', status: 404 }, code: 'SOURCE_REQUEST_REJECTED' },
+    'bad JSON': { action: { kind: 'bad-json' }, code: 'SOURCE_PROTOCOL' },
+    'a stall': { action: { kind: 'stall' }, code: 'SOURCE_TIMEOUT' },
+    'a stall in the body': { action: { kind: 'stall', afterBytes: 50 }, code: 'SOURCE_TIMEOUT' },
+    'too much latency': { action: { kind: 'latency', ms: 1500 }, code: 'SOURCE_TIMEOUT' },
+  },
+  ws: {
+    'a reset': { action: { kind: 'reset' }, code: 'SOURCE_UNAVAILABLE' },
+    'a close': { action: { kind: 'close', code: 1011 }, code: 'SOURCE_UNAVAILABLE' },
+    'bad JSON': { action: { kind: 'bad-json' }, code: 'SOURCE_PROTOCOL' },
+    'a stall': { action: { kind: 'stall' }, code: 'SOURCE_TIMEOUT' },
+    'too much latency': { action: { kind: 'latency', ms: 1500 }, code: 'SOURCE_TIMEOUT' },
+  },
+};
+
+/** All tries at their longest, and time for a busy machine. */
+const BOUND_MS = (RETRIES + 1) * (REQUEST_TIMEOUT_MS + 250 + 30) + 3000;
+
+/** Runs a sync that must fail in bounded time. */
+async function failedSync(options: StorageSyncOptions): Promise<SourceError> {
+  const begun = performance.now();
+  const error = await sync(options).then(
+    () => assert.fail('the sync succeeded'),
+    (reason: unknown) => reason,
+  );
+  const took = performance.now() - begun;
+  assert.ok(took < BOUND_MS, `it took ${took} ms`);
+  assert.ok(error instanceof SourceError, String(error));
+  return error;
+}
+
+for (const transport of ['http', 'ws'] as const) {
+  void describe(`over ${transport}, a passing fault`, () => {
+    for (const [name, { action, times = 1, retried = true }] of Object.entries(
+      PASSING[transport],
+    )) {
+      void it(`is survived: ${name}`, async () => {
+        for (const [place, sql] of Object.entries(PLACES)) {
+          const options = await syncedCache(transport);
+          const fault = await server.fault({ action, sql, times });
+          const report = await sync(options);
+          assert.equal(await fault.fired(), times, `it struck ${place}`);
+          await fault.clear();
+          assert.ok(
+            report.retries >= (retried ? times : 0),
+            `${report.retries} retries at ${place}`,
+          );
+          if (!retried) assert.equal(report.retries, 0);
+          await assertCacheEquals(file, options.cacheDir);
+        }
+      });
+    }
+  });
+
+  void describe(`over ${transport}, a lasting fault`, () => {
+    for (const [name, { action, code }] of Object.entries(LASTING[transport])) {
+      void it(`fails the sync and spares the cache: ${name}`, async () => {
+        const options = await syncedCache(transport);
+        const digests = await recordDigests(options.cacheDir);
+        await server.fault({ action, sql: /FROM main\./, times: Infinity });
+        const error = await failedSync(options);
+        await server.clearFaults();
+        assert.equal(error.code, code, error.message);
+        assert.deepEqual(await recordDigests(options.cacheDir), digests);
+        await using storage = await StorageSync.open({ ...options, pool });
+        assert.equal((await storage.status()).lastError?.code, code);
+        assert.ok(storage.cache.table('b').get('key 7'));
+        await storage.sync();
+        await assertCacheEquals(file, options.cacheDir);
+        assert.equal((await storage.status()).lastError, null);
+      });
+    }
+
+    void it('in the middle leaves each row old or new, and deletes none', async () => {
+      const options = await syncedCache(transport);
+      const before = await rowsOf(options.cacheDir);
+      await server.fault({
+        action: { kind: 'reset' },
+        sql: /FROM main\."a"/,
+        skip: 3,
+        times: Infinity,
+      });
+      const error = await failedSync(options);
+      await server.clearFaults();
+      assert.equal(error.code, 'SOURCE_UNAVAILABLE');
+      const now = await rowsOf(options.cacheDir);
+      const source = new Map(
+        readDatabase(file)
+          .find((table) => table.name === 'a')!
+          .rows.map(({ cells }) => [cells[0], JSON.stringify(cells)]),
+      );
+      for (const [id, row] of before) {
+        const kept = now.get(id);
+        assert.ok(kept !== undefined, `the row ${id} is gone`);
+        assert.ok(kept === row || kept === source.get(id));
+      }
+      const report = await sync(options);
+      assert.equal(report.tables['a']?.resumed, true);
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  void describe(`over ${transport}, a server that goes down`, () => {
+    void it('and stays down fails the sync in bounded time', async () => {
+      const options = await syncedCache(transport);
+      const digests = await recordDigests(options.cacheDir);
+      await server.stop();
+      try {
+        const error = await failedSync(options);
+        assert.equal(error.code, 'SOURCE_UNAVAILABLE');
+        assert.deepEqual(await recordDigests(options.cacheDir), digests);
+      } finally {
+        await server.start();
+      }
+      await sync(options);
+      await assertCacheEquals(file, options.cacheDir);
+    });
+
+    void it('and comes back is waited for', async () => {
+      const options = {
+        ...(await syncedCache(transport)),
+        batchSize: 10,
+        retries: 20,
+        retryMaxMs: 100,
+      };
+      await server.fault({ action: { kind: 'latency', ms: 20 }, times: Infinity });
+      const syncing = sync(options);
+      await sleep(150);
+      await server.stop();
+      await sleep(200);
+      await server.start();
+      const report = await syncing;
+      await server.clearFaults();
+      assert.ok(report.retries > 0);
+      await assertCacheEquals(file, options.cacheDir);
+    });
+
+    void it('before the first sync leaves an empty cache that the next one fills', async () => {
+      const options = optionsFor(transport);
+      await server.stop();
+      try {
+        const error = await failedSync(options);
+        assert.equal(error.code, 'SOURCE_UNAVAILABLE');
+      } finally {
+        await server.start();
+      }
+      await using storage = await StorageSync.open({ ...options, pool });
+      assert.equal((await storage.status()).state, 'empty');
+      await storage.sync();
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  void describe(`over ${transport}, an abort`, () => {
+    void it('ends a sync that waits for a silent server at once', async () => {
+      const options = { ...(await syncedCache(transport)), requestTimeoutMs: 60_000 };
+      const digests = await recordDigests(options.cacheDir);
+      await server.fault({ action: { kind: 'stall' }, sql: /FROM main\./, times: Infinity });
+      await using storage = await StorageSync.open({ ...options, pool });
+      const abort = new AbortController();
+      const run = storage.sync({ signal: abort.signal });
+      await sleep(200);
+      const begun = performance.now();
+      abort.abort();
+      await assert.rejects(Promise.resolve(run), { code: 'ABORTED', name: 'SyncAbortedError' });
+      assert.ok(performance.now() - begun < 2000);
+      await server.clearFaults();
+      assert.deepEqual(await recordDigests(options.cacheDir), digests);
+      await storage.sync();
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+}
+
+void describe('over ws, the handshake', () => {
+  for (const [name, action, code] of [
+    ['is reset', { kind: 'reset' }, 'SOURCE_UNAVAILABLE'],
+    ['is refused with 503', { kind: 'status', status: 503 }, 'SOURCE_UNAVAILABLE'],
+    ['is never answered', { kind: 'stall' }, 'SOURCE_TIMEOUT'],
+  ] as const satisfies readonly (readonly [string, FaultAction, ErrorCode])[]) {
+    void it(`${name}: once is survived, always is told`, async () => {
+      const options = await syncedCache('ws');
+      await server.fault({ action, transport: 'ws-upgrade' });
+      await sync(options);
+      await assertCacheEquals(file, options.cacheDir);
+      await server.fault({ action, transport: 'ws-upgrade', times: Infinity });
+      const error = await failedSync(options);
+      await server.clearFaults();
+      assert.equal(error.code, code, error.message);
+    });
+  }
+});
+
+void describe('the token', () => {
+  for (const transport of ['http', 'ws'] as const) {
+    void it(`is needed over ${transport}: a wrong one is told at once and not tried again`, async () => {
+      await using guarded = await startHranaServer({ file, token: 'right' });
+      const own = optionsFor(transport);
+      const url = transport === 'http' ? guarded.httpUrl : guarded.wsUrl;
+      for (const authToken of [undefined, 'wrong']) {
+        await guarded.resetStats();
+        const error = await failedSync({ ...own, source: { url, authToken } });
+        assert.equal(error.code, 'SOURCE_UNAUTHORIZED', error.message);
+        assert.ok(!JSON.stringify([error.message, error.context, error.hint]).includes('wrong'));
+        const { requests, wsConnections } = await guarded.stats();
+        assert.ok(requests <= 2 && wsConnections <= 1, `${requests} requests`);
+      }
+      await sync({ ...own, source: { url, authToken: 'right' } });
+      await assertCacheEquals(file, own.cacheDir);
+    });
+  }
+});
+
+void describe('Retry-After', () => {
+  void it('is waited for', async () => {
+    const options = { ...(await syncedCache('http')), retryMaxMs: 5000 };
+    const action = { kind: 'status', status: 429, retryAfter: '1' } as const;
+    await server.fault({ action, sql: /FROM main\."b"/ });
+    const begun = performance.now();
+    await sync(options);
+    assert.ok(performance.now() - begun >= 990, 'it waited a second');
+    await assertCacheEquals(file, options.cacheDir);
+  });
+});
+
+void describe('a row too large for one answer', () => {
+  for (const transport of ['http', 'ws'] as const) {
+    void it(`comes in pieces over ${transport}, whatever happens between`, async () => {
+      await using own = await TempDirectory.make();
+      const large = own.join('large.db');
+      changeDatabase(large, (db) => {
+        db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, b, note TEXT)');
+        insert(db, 't', [
+          [1n, 'a', 'b'],
+          [2n, bytes(9_000_001), text(1000, 3)],
+          [3n, 'c', null],
+        ]);
+      });
+      await using serving = await startHranaServer({ file: large });
+      const url = transport === 'http' ? serving.httpUrl : serving.wsUrl;
+      for (const action of [{ kind: 'reset' }, { kind: 'stall' }] as const) {
+        const cacheDir = own.join(action.kind);
+        const fault = await serving.fault({ action, sql: /substr\(/, skip: 1 });
+        await sync({
+          ...optionsFor(transport),
+          source: { url },
+          cacheDir,
+          requestTimeoutMs: 2000,
+        });
+        assert.equal(await fault.fired(), 1);
+        await assertCacheEquals(large, cacheDir);
+      }
+    });
+  }
+});
+
+/** The rows of `a` in the cache, by id. */
+async function rowsOf(cacheDir: string): Promise<Map<SqlValue | undefined, string>> {
+  await using storage = await StorageSync.open({
+    source: { url: `file:${file}` },
+    cacheDir,
+    pool,
+  });
+  const rows = new Map<SqlValue | undefined, string>();
+  for await (const row of storage.cache.table('a').stream()) {
+    rows.set(row['id'], JSON.stringify(Object.values(row)));
+  }
+  return rows;
+}
