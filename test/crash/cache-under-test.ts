@@ -7,6 +7,7 @@ import Database from 'libsql';
 import {
   openCache,
   readStatus,
+  type CacheReader,
   type StorageSyncOptions,
   type SyncReport,
 } from '../../src/index.js';
@@ -35,6 +36,7 @@ export class CacheUnderTest implements AsyncDisposable {
   /** What each generation must hold. */
   readonly #models = new Map<number, Models>();
   #live: number | null = null;
+  #reader: CacheReader | null = null;
 
   private constructor(scenario: Scenario, dir: string, cacheParent: string) {
     this.#scenario = scenario;
@@ -55,6 +57,7 @@ export class CacheUnderTest implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    await this.#reader?.close();
     await rm(this.#dir, { recursive: true, force: true });
   }
 
@@ -179,13 +182,14 @@ export class CacheUnderTest implements AsyncDisposable {
   }
 
   async #checkReader(live: number): Promise<void> {
-    await using cache = openCache(this.options.cacheDir, { validateChecksums: true });
-    assert.equal(cache.generation, live);
-    for (const { name, rows } of cache.tables()) {
-      let read = 0;
-      for await (const _row of cache.table(name).stream()) read++;
-      assert.equal(read, rows, `${name} is read whole`);
+    const { cacheDir } = this.options;
+    if (!this.#scenario.readerStays) {
+      await using reader = openCache(cacheDir, { validateChecksums: true });
+      await checkReads(reader, live);
+      return;
     }
+    this.#reader ??= openCache(cacheDir, { validateChecksums: true });
+    await checkReads(this.#reader, live);
   }
 
   #modelsOf(generation: number): Models {
@@ -209,5 +213,14 @@ export class CacheUnderTest implements AsyncDisposable {
 
   #generationDir(number: number): string {
     return join(this.options.cacheDir, 'generations', String(number));
+  }
+}
+
+async function checkReads(reader: CacheReader, live: number): Promise<void> {
+  assert.equal(reader.generation, live, 'the reader reads what is served');
+  for (const { name, rows } of reader.tables()) {
+    let read = 0;
+    for await (const _row of reader.table(name).stream()) read++;
+    assert.equal(read, rows, `${name} is read whole`);
   }
 }

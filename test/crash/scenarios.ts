@@ -10,6 +10,8 @@ export interface Scenario {
   readonly mode: 'sync' | 'rebuild';
   /** True when a round begins with a published cache and a source changed since; false when with nothing. */
   readonly published: boolean;
+  /** True when another process reads the cache all the while: LMDB's locks then outlive whoever is killed. */
+  readonly readerStays: boolean;
   readonly tables: readonly TableSpec[];
   readonly options: Omit<StorageSyncOptions, 'source' | 'cacheDir'>;
   readonly readerThreads: number;
@@ -59,6 +61,7 @@ export const firstSync: Scenario = {
   name: 'a first sync',
   mode: 'sync',
   published: false,
+  readerStays: false,
   tables: [items],
   options: { batchSize: 50 },
   readerThreads: 1,
@@ -70,6 +73,7 @@ export const resync: Scenario = {
   ...firstSync,
   name: 'a sync of a published cache with changes, deletes and unchanged rows',
   published: true,
+  readerStays: true,
 };
 
 export const rebuild: Scenario = {
@@ -82,6 +86,7 @@ const severalTables: Scenario = {
   name: 'several tables, through @libsql/client',
   mode: 'sync',
   published: true,
+  readerStays: false,
   readerThreads: 2,
   options: { batchSize: 40, transport: 'client' },
   tables: [
@@ -153,6 +158,7 @@ export const memory: Scenario = {
   name: 'the memory preset: a limit, secondary indexes and references',
   mode: 'sync',
   published: true,
+  readerStays: true,
   readerThreads: 1,
   options: memoryPreset({ maxEpisodesCache: EPISODES, batchSize: 30, validateChecksums: true }),
   tables: [

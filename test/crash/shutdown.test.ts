@@ -54,8 +54,8 @@ class Stage implements AsyncDisposable {
     this.fault.release();
     await soon(this.storage.close());
     await soon(this.pool.close());
-    assert.deepEqual(openFiles(this.cache.options.cacheDir), [], 'no file is left open');
     await this.cache[Symbol.asyncDispose]();
+    assert.deepEqual(openFiles(this.cache.options.cacheDir), [], 'no file is left open');
   }
 }
 
