@@ -1,0 +1,63 @@
+import { spawn } from 'node:child_process';
+import { fileURLToPath } from 'node:url';
+import { openCache, StorageSyncError } from '../../src/index.js';
+
+/** What became of a process that read a cache. */
+export interface ReadOutcome {
+  readonly exit: string;
+  readonly told: Readonly<Record<string, unknown>>;
+  readonly stderr: string;
+}
+
+/** Reads the table `t` in a process of its own, in every way that there is. */
+export async function readInChild(cacheDir: string): Promise<ReadOutcome> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), cacheDir], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let stdout = '';
+  let stderr = '';
+  child.stdout.on('data', (chunk) => (stdout += String(chunk)));
+  child.stderr.on('data', (chunk) => (stderr += String(chunk)));
+  const exit = await new Promise<string>((resolve) => {
+    child.on('close', (code, signal) => resolve(signal ?? String(code)));
+  });
+  return { exit, stderr, told: stdout === '' ? {} : (JSON.parse(stdout) as ReadOutcome['told']) };
+}
+
+/** A row of `t` that is not as it was made. */
+function isWrong(row: Readonly<Record<string, unknown>>): boolean {
+  return row['v'] !== String(row['k']).replace('key', 'value');
+}
+
+async function main(cacheDir: string): Promise<void> {
+  let told: Record<string, unknown> = {};
+  const attempt = async (what: string, read: () => void | Promise<void>): Promise<void> => {
+    try {
+      await read();
+    } catch (error) {
+      const code = error instanceof StorageSyncError ? error.code : `raw ${String(error)}`;
+      told = { ...told, [what]: code, code };
+    }
+  };
+  await attempt('open', async () => {
+    await using cache = openCache(cacheDir, { validateChecksums: true });
+    const table = cache.table('t');
+    await attempt('get', () => {
+      for (let i = 1; i <= 3000; i++) {
+        const row = table.get(`key ${i}`);
+        if (row && isWrong(row)) told = { ...told, wrong: row };
+      }
+    });
+    await attempt('stream', async () => {
+      let rows = 0;
+      for await (const row of table.stream()) {
+        if (isWrong(row)) told = { ...told, wrong: row };
+        rows++;
+      }
+      if (rows !== 3000) told = { ...told, wrong: `${rows} rows` };
+    });
+  });
+  process.stdout.write(JSON.stringify(told));
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv[2]!);

@@ -1,0 +1,226 @@
+import assert from 'node:assert/strict';
+import { fork } from 'node:child_process';
+import { cp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+import { after, before, describe, it } from 'node:test';
+import {
+  openCache,
+  readStatus,
+  StorageSync,
+  WorkerPool,
+  type StorageSyncOptions,
+} from '../../src/index.js';
+import { syncInChild } from '../source/sync-child.js';
+import { recordDigests } from '../support/compare.js';
+import { bytes, changeDatabase } from '../support/databases.js';
+import { startHranaServer } from '../support/hrana/server.js';
+import { TempDirectory } from '../support/temp.js';
+import { readInChild } from './read-child.js';
+
+let pool: WorkerPool;
+let dir: TempDirectory;
+let options: StorageSyncOptions;
+before(async () => {
+  pool = new WorkerPool({ readerThreads: 1 });
+  dir = await TempDirectory.make();
+  const file = dir.join('source.db');
+  changeDatabase(
+    file,
+    `CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v);
+     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+     INSERT INTO t SELECT 'key ' || i, 'value ' || i FROM n;
+     CREATE TABLE u (id INTEGER PRIMARY KEY, b); INSERT INTO u VALUES (1, zeroblob(100000));`,
+  );
+  options = { source: { url: `file:${file}` }, cacheDir: dir.join('cache') };
+  await using storage = await StorageSync.open({ ...options, pool });
+  await storage.sync();
+  await storage.rebuild();
+});
+after(async () => {
+  await dir[Symbol.asyncDispose]();
+  await pool.close();
+});
+
+/** A copy of the cache to spoil. */
+async function copyCache(name: string): Promise<{ cacheDir: string; data: string }> {
+  const cacheDir = dir.join(name);
+  await cp(options.cacheDir, cacheDir, { recursive: true });
+  return { cacheDir, data: join(cacheDir, 'generations', '2', 'data.mdb') };
+}
+
+async function overwrite(path: string, at: number, content: Uint8Array): Promise<void> {
+  const file = await open(path, 'r+');
+  await file.write(content, 0, content.length, at);
+  await file.close();
+}
+
+type Damage = (data: string) => Promise<void>;
+const sizeOf = async (path: string): Promise<number> => (await stat(path)).size;
+
+/** Damage that must be found before anything is read. */
+const REFUSED: Readonly<Record<string, Damage>> = {
+  'an empty file': async (data) => await truncate(data, 0),
+  'a file of one byte': async (data) => await truncate(data, 1),
+  'half a file': async (data) =>
+    await truncate(data, Math.floor((await sizeOf(data)) / 2 / 4096) * 4096),
+  'one page': async (data) => await truncate(data, 4096),
+  'two pages': async (data) => await truncate(data, 8192),
+  'a file without its last page': async (data) => await truncate(data, (await sizeOf(data)) - 4096),
+  'a file of zeros': async (data) => await writeFile(data, Buffer.alloc(await sizeOf(data))),
+  'a file of garbage': async (data) => await writeFile(data, bytes(await sizeOf(data), 9)),
+  'another kind of file': async (data) => await writeFile(data, 'SQLite format 3\0'.repeat(10_000)),
+  'a damaged first page': async (data) => await overwrite(data, 0, bytes(4096, 3)),
+  'a damaged second page': async (data) => await overwrite(data, 4096, bytes(4096, 4)),
+  'no file': async (data) => await rm(data),
+};
+
+/** Damage that may be found late, but must never end the process, nor give a wrong row. */
+const SURVIVED: Readonly<Record<string, Damage>> = {
+  'zeros in the second half': async (data) => {
+    const size = await sizeOf(data);
+    await overwrite(data, Math.floor(size / 2), Buffer.alloc(Math.ceil(size / 2)));
+  },
+  'zeros in all but the first two pages': async (data) =>
+    await overwrite(data, 8192, Buffer.alloc((await sizeOf(data)) - 8192)),
+  'garbage in all but the first two pages': async (data) =>
+    await overwrite(data, 8192, bytes((await sizeOf(data)) - 8192, 7)),
+  'garbage roots': async (data) => {
+    for (const page of [0, 4096]) await overwrite(data, page + 24 + 24 + 40, bytes(8, page + 1));
+  },
+  'garbage in each tenth page': async (data) => {
+    for (let at = 8192; at < (await sizeOf(data)); at += 40_960)
+      await overwrite(data, at, bytes(4096, at));
+  },
+};
+
+void describe('a damaged cache file', () => {
+  for (const [name, damage] of Object.entries(REFUSED)) {
+    void it(`is refused: ${name}`, async () => {
+      const { cacheDir, data } = await copyCache(`refused ${name}`);
+      await damage(data);
+      const read = await readInChild(cacheDir);
+      assert.equal(read.exit, '0', read.stderr);
+      assert.equal(read.told['code'], 'CACHE_CORRUPT', JSON.stringify(read.told));
+      assert.equal((await readStatus(cacheDir)).state, 'corrupt');
+      const synced = await syncInChild([{ ...options, cacheDir }]);
+      assert.equal(synced.exit, '0', synced.stderr);
+      assert.equal(synced.outcomes[0]?.error?.code, 'CACHE_CORRUPT');
+      await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+      const report = await storage.rebuild();
+      assert.equal(report.tables['t']?.rowsWritten, 3000);
+      assert.deepEqual(await recordDigests(cacheDir), await recordDigests(options.cacheDir));
+    });
+  }
+
+  for (const [name, damage] of Object.entries(SURVIVED)) {
+    void it(`does not end the process: ${name}`, async () => {
+      const { cacheDir, data } = await copyCache(`survived ${name}`);
+      await damage(data);
+      const read = await readInChild(cacheDir);
+      assert.equal(read.exit, '0', `reading: ${read.exit} ${read.stderr.slice(0, 300)}`);
+      assert.ok(read.told['wrong'] === undefined, JSON.stringify(read.told));
+      const synced = await syncInChild([{ ...options, cacheDir }]);
+      assert.equal(synced.exit, '0', `syncing: ${synced.exit} ${synced.stderr.slice(0, 300)}`);
+    });
+  }
+});
+
+void describe('the manifest', () => {
+  for (const [name, change, code] of [
+    [
+      'of a newer format',
+      (manifest: object) => JSON.stringify({ ...manifest, format: 2 }),
+      'CACHE_FORMAT_UNSUPPORTED',
+    ],
+    [
+      'of a format that never was',
+      (manifest: object) => JSON.stringify({ ...manifest, format: 'x' }),
+      'CACHE_CORRUPT',
+    ],
+    [
+      'of another product',
+      (manifest: object) => JSON.stringify({ ...manifest, product: 'other' }),
+      'CACHE_CORRUPT',
+    ],
+    ['that is cut', (manifest: object) => JSON.stringify(manifest).slice(0, 30), 'CACHE_CORRUPT'],
+    ['that is empty', () => '', 'CACHE_CORRUPT'],
+    ['that is null', () => 'null', 'CACHE_CORRUPT'],
+    [
+      'with a strange generation',
+      (manifest: object) => JSON.stringify({ ...manifest, live: -1 }),
+      'CACHE_CORRUPT',
+    ],
+    [
+      'of a generation that is not there',
+      (manifest: object) => JSON.stringify({ ...manifest, live: 77 }),
+      'CACHE_CORRUPT',
+    ],
+  ] as const) {
+    void it(`${name} is refused`, async () => {
+      const { cacheDir } = await copyCache(`manifest ${name}`);
+      const path = join(cacheDir, 'manifest.json');
+      await writeFile(path, change(JSON.parse(await readFile(path, 'utf8')) as object));
+      const spoiled = await readFile(path);
+      assert.throws(() => openCache(cacheDir), { name: 'CacheError', code });
+      const synced = async () => {
+        await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+        await storage.sync();
+      };
+      await assert.rejects(synced(), { name: 'CacheError', code });
+      assert.deepEqual(await readFile(path), spoiled, 'and left as it is');
+    });
+  }
+});
+
+void describe('the lock', () => {
+  void it('tells another process who writes', async () => {
+    const file = dir.join('source.db');
+    await using server = await startHranaServer({ file });
+    await server.fault({ action: { kind: 'latency', ms: 150 }, times: Infinity });
+    const cacheDir = dir.join('locked');
+    await using storage = await StorageSync.open({
+      source: { url: server.httpUrl },
+      cacheDir,
+      batchSize: 200,
+      pool,
+    });
+    const running = storage.sync();
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    const { outcomes, exit } = await syncInChild([{ source: { url: server.httpUrl }, cacheDir }]);
+    assert.equal(exit, '0');
+    assert.equal(outcomes[0]?.error?.code, 'CACHE_LOCKED', JSON.stringify(outcomes));
+    assert.match(outcomes[0].error.message, new RegExp(`process ${process.pid}\\b`));
+    // The same process is no exception, nor is the same object.
+    await assert.rejects(Promise.resolve(storage.sync()), { code: 'CACHE_LOCKED' });
+    const status = await readStatus(cacheDir);
+    assert.equal(status.state, 'syncing');
+    assert.equal(status.holder?.pid, process.pid);
+    await server.clearFaults();
+    await running;
+    assert.equal((await readStatus(cacheDir)).holder, null);
+    const again = await syncInChild([{ source: { url: server.httpUrl }, cacheDir }]);
+    assert.equal(again.outcomes[0]?.error, undefined);
+  });
+
+  void it('ends with a process that is killed', async () => {
+    const file = dir.join('source.db');
+    await using server = await startHranaServer({ file });
+    const stalled = await server.fault({
+      action: { kind: 'stall' },
+      sql: /FROM main\./,
+      times: Infinity,
+    });
+    const cacheDir = dir.join('killed');
+    const own = { source: { url: server.httpUrl }, cacheDir };
+    const path = new URL('../source/sync-child.js', import.meta.url);
+    const child = fork(path, [JSON.stringify([own])], { stdio: 'ignore' });
+    while ((await stalled.fired()) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    const ended = new Promise((resolve) => child.once('exit', resolve));
+    child.kill('SIGKILL');
+    await ended;
+    await server.clearFaults();
+    await using storage = await StorageSync.open({ ...own, pool });
+    const report = await storage.sync();
+    assert.equal(report.tables['t']?.rowsRead, 3000);
+  });
+});
