@@ -44,7 +44,7 @@ export interface StorageSyncOptions {
   readonly maxBytesInFlight?: number | undefined;
   readonly maxRowBytes?: number | undefined;
   readonly concurrency?: number | undefined;
-  /** Threads that read and encode. Default: one for each core but one, at least 1, at most 4. */
+  /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
   readonly requestTimeoutMs?: number | undefined;
   readonly retries?: number | undefined;

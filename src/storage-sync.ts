@@ -271,7 +271,10 @@ export class StorageSync implements AsyncDisposable {
         maxRowBytes: options.maxRowBytes,
       },
       onRowError: options.onRowError,
-      signal: stop.signal,
+      splits: /^file:/i.test(source.connection.url),
+      throwIfAborted: () => {
+        if (stop.signal.aborted) throw new SyncAbortedError();
+      },
       bytesInFlight: new Semaphore(options.maxBytesInFlight),
       spares: [],
       onBatch: (table, rows, bytes) => meter.batch(table, rows, bytes),

@@ -11,7 +11,11 @@ export interface CatalogTable {
 /** What a generation holds. Kept in the generation itself. */
 export interface Catalog {
   readonly tables: readonly CatalogTable[];
+  /** The next table's number. None is given twice, or a reader of a dropped table could read another. */
+  readonly nextId: number;
 }
+
+export const EMPTY_CATALOG: Catalog = { tables: [], nextId: 1 };
 
 /** How a checkpoint stands to the table it belongs to. */
 export type TablePhase = 'reading' | 'sweeping' | 'complete';
@@ -93,7 +97,7 @@ export const MAX_DATABASES = 4096;
  */
 export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Catalog {
   const tables = [...catalog.tables];
-  let nextId = Math.max(0, ...tables.map((table) => table.id)) + 1;
+  let { nextId } = catalog;
   for (const plan of plans) {
     const known = tables.find((table) => table.plan.name === plan.name);
     if (!known) {
@@ -120,7 +124,7 @@ export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Cat
       { hint: 'Name the tables to sync.' },
     );
   }
-  return { tables };
+  return { tables, nextId };
 }
 
 function storageDifference(stored: TablePlan, wanted: TablePlan): string | null {

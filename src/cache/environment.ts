@@ -1,8 +1,14 @@
-import { closeSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 import { open, type Database, type RootDatabase } from 'lmdb';
 import { CacheError } from '../errors.js';
-import { MAX_DATABASES, type Catalog, type SyncRecord, type TableState } from './catalog.js';
+import {
+  EMPTY_CATALOG,
+  MAX_DATABASES,
+  type Catalog,
+  type SyncRecord,
+  type TableState,
+} from './catalog.js';
 import { cacheIoError, FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
@@ -51,10 +57,13 @@ export class Environment {
   readonly #databases = new Map<string, BytesDatabase>();
   readonly #dir: string;
   readonly #unpublished: boolean;
+  #users = 1;
 
   constructor(generationDir: string, options: EnvironmentOptions = {}) {
     this.#dir = generationDir;
     this.#unpublished = options.unpublished ?? false;
+    const files = [dataPath(generationDir), join(generationDir, 'lock.mdb')];
+    if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     try {
       this.#root = open<Buffer, Buffer>(generationDir, {
         ...BYTES,
@@ -113,7 +122,7 @@ export class Environment {
   }
 
   catalog(transaction?: ReadTransaction): Catalog {
-    return this.#read<Catalog>(CATALOG, transaction) ?? { tables: [] };
+    return this.#read<Catalog>(CATALOG, transaction) ?? EMPTY_CATALOG;
   }
 
   putCatalog(catalog: Catalog): void {
@@ -124,6 +133,29 @@ export class Environment {
     return (
       this.#read<TableState>(tableStateKey(tableId), transaction) ?? { rows: 0, checkpoint: null }
     );
+  }
+
+  /** Whether a table is in the catalog: one that was dropped has no state. */
+  hasTable(tableId: number, transaction?: ReadTransaction): boolean {
+    const options = transaction ? { transaction } : undefined;
+    return this.#meta.getBinaryFast(tableStateKey(tableId), options) !== undefined;
+  }
+
+  /** Empties a table's databases and forgets its state. Inside a transaction, with the databases open. */
+  dropTable(tableId: number, indexes: number): void {
+    this.rows(tableId).clearSync();
+    this.scratch(tableId).clearSync();
+    this.quarantine(tableId).clearSync();
+    for (let at = 0; at < indexes; at++) this.index(tableId, at).clearSync();
+    this.#meta.removeSync(tableStateKey(tableId));
+  }
+
+  /** Opens a table's databases. Not inside a transaction: opening one is a transaction, which LMDB does not nest. */
+  openTable(tableId: number, indexes: number): void {
+    this.rows(tableId);
+    this.scratch(tableId);
+    this.quarantine(tableId);
+    for (let at = 0; at < indexes; at++) this.index(tableId, at);
   }
 
   putTableState(tableId: number, state: TableState): void {
@@ -152,7 +184,15 @@ export class Environment {
     this.#root.resetReadTxn();
   }
 
+  /** Keeps the environment open for one more user, who calls {@link close} when done. */
+  retain(): this {
+    this.#users++;
+    return this;
+  }
+
+  /** Closes the environment with its last user. */
   async close(): Promise<void> {
+    if (--this.#users > 0) return;
     await this.#root.close();
     if (!this.#unpublished) return;
     const path = dataPath(this.#dir);
@@ -175,7 +215,7 @@ export class Environment {
 }
 
 /** What a new environment takes on disk, generously. */
-export const ENVIRONMENT_ROOM = 256 * 1024;
+const ENVIRONMENT_ROOM = 256 * 1024;
 /** What a new database takes at most, with the pages that are copied to enter it. */
 const DATABASE_ROOM = 16 * 1024;
 
@@ -185,7 +225,7 @@ const DATABASE_ROOM = 16 * 1024;
  *
  * @throws {CacheError} `CACHE_FULL`.
  */
-export function makeRoom(dir: string, bytes: number): void {
+function makeRoom(dir: string, bytes: number): void {
   const path = join(dir, 'room');
   try {
     const fd = openSync(path, 'w', FILE_MODE);

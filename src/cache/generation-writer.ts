@@ -93,12 +93,8 @@ export class GenerationWriter {
         .filter(({ id }) => !known.has(id))
         .reduce((databases, { plan }) => databases + DATABASES_OF_A_TABLE + plan.indexes.length, 0),
     );
-    // Opening a database is a transaction of its own, which LMDB does not nest.
     for (const { id, plan } of tables) {
-      environment.rows(id);
-      environment.scratch(id);
-      environment.quarantine(id);
-      plan.indexes.forEach((_, at) => environment.index(id, at));
+      environment.openTable(id, plan.indexes.length);
       this.#plans.set(id, plan);
     }
     return environment.transaction(() => {
@@ -236,18 +232,14 @@ export class GenerationWriter {
     const environment = this.#environment;
     const catalog = environment.catalog();
     const gone = dropOthers ? catalog.tables.filter((table) => !tableIds.includes(table.id)) : [];
-    for (const { id, plan } of gone) {
-      environment.rows(id);
-      plan.indexes.forEach((_, at) => environment.index(id, at));
-    }
+    for (const { id, plan } of gone) environment.openTable(id, plan.indexes.length);
     environment.transaction(() => {
-      for (const { id, plan } of gone) {
-        environment.rows(id).clearSync();
-        plan.indexes.forEach((_, at) => environment.index(id, at).clearSync());
-        environment.putTableState(id, { rows: 0, checkpoint: null });
-      }
+      for (const { id, plan } of gone) environment.dropTable(id, plan.indexes.length);
       if (gone.length > 0) {
-        environment.putCatalog({ tables: catalog.tables.filter((table) => !gone.includes(table)) });
+        environment.putCatalog({
+          ...catalog,
+          tables: catalog.tables.filter((table) => !gone.includes(table)),
+        });
       }
       for (const id of tableIds) {
         const { rows, checkpoint } = environment.tableState(id);

@@ -172,7 +172,7 @@ export class CacheSnapshot implements Disposable {
   readonly #transaction: ReadTransaction;
 
   constructor(view: Omit<View, 'transaction'>) {
-    view.environment.refresh();
+    view.environment.retain().refresh();
     this.#transaction = view.environment.database('meta').useReadTransaction();
     this.#view = { ...view, transaction: this.#transaction };
   }
@@ -190,6 +190,7 @@ export class CacheSnapshot implements Disposable {
 
   close(): void {
     this.#transaction.done();
+    void this.#view.environment.close();
   }
 
   [Symbol.dispose](): void {
@@ -227,34 +228,40 @@ export class TableReader<Row> {
   /** The row with this key: one argument for each key column. */
   get(...key: readonly SqlValue[]): Row | undefined {
     const table = this.#table();
-    return this.#read(table, this.#fullKey(table, key));
+    const row = this.#read(table, this.#fullKey(table, key));
+    // A miss may mean that the table was dropped, or made anew.
+    if (row !== undefined || isPresent(table)) return row;
+    const current = this.#presentTable();
+    return this.#read(current, this.#fullKey(current, key));
   }
 
   has(...key: readonly SqlValue[]): boolean {
-    const table = this.#table();
-    return table.rows.getBinaryFast(this.#fullKey(table, key), options(table)) !== undefined;
+    return this.get(...key) !== undefined;
   }
 
   /** The rows with these keys, in their order, with `undefined` for those that are not there. */
   getMany(keys: readonly KeyArgument[]): (Row | undefined)[] {
-    const table = this.#table();
+    const table = this.#presentTable();
     return keys.map((key) => this.#read(table, this.#fullKey(table, toValues(key))));
   }
 
   /** The number of rows. */
   count(): number {
-    const { view, id } = this.#table();
+    const { view, id } = this.#presentTable();
     return view.environment.tableState(id, view.transaction).rows;
   }
 
   /** Rows between two keys, or between the leading values of two composite keys, in key order. */
   *range(range: RangeOptions = {}): IterableIterator<Row> {
-    const table = this.#table();
-    for (const { key, value } of table.rows.getRange({
-      ...this.#bounds(table, range),
-      ...options(table),
-    })) {
-      yield this.#decode(table, key, value, value.length);
+    const table = this.#presentTable();
+    const environment = table.view.environment.retain();
+    try {
+      const entries = table.rows.getRange({ ...this.#bounds(table, range), ...options(table) });
+      for (const { key, value } of entries) {
+        yield this.#decode(table, key, value, value.length);
+      }
+    } finally {
+      void environment.close();
     }
   }
 
@@ -289,7 +296,7 @@ export class TableReader<Row> {
    * The newest rows, newest first. The table needs a `limit`, whose column decides; or name an index to go by.
    */
   newest(count = 10, index: string = NEWEST_INDEX): Row[] {
-    const table = this.#table();
+    const table = this.#presentTable();
     const at = this.#indexAt(table, index);
     const rows: Row[] = [];
     const entries = table.view.environment
@@ -305,7 +312,7 @@ export class TableReader<Row> {
 
   /** The rows whose leading columns of an index have these values, in the order of the index. */
   *byIndex(index: string, ...values: readonly SqlValue[]): IterableIterator<Row> {
-    const table = this.#table();
+    const table = this.#presentTable();
     const at = this.#indexAt(table, index);
     const columns = table.plan.indexes[at]!.columns.slice(0, values.length);
     if (values.length === 0 || columns.length < values.length) {
@@ -318,14 +325,19 @@ export class TableReader<Row> {
     const entries = table.view.environment
       .index(table.id, at)
       .getRange({ start, end: endOfPrefix(start), ...options(table) });
-    for (const { value: key } of entries) {
-      const value = table.rows.getBinaryFast(key, options(table));
-      if (value === undefined) throw danglingIndex(this.#name, index);
-      const cells = this.#cells(table, key, value, value.length);
-      // The index sorts by the beginning of long values only.
-      if (columns.every((column, i) => sameValue(cells[column]!, values[i]!))) {
-        yield this.#toRow(table, cells);
+    const environment = table.view.environment.retain();
+    try {
+      for (const { value: key } of entries) {
+        const value = table.rows.getBinaryFast(key, options(table));
+        if (value === undefined) throw danglingIndex(this.#name, index);
+        const cells = this.#cells(table, key, value, value.length);
+        // The index sorts by the beginning of long values only.
+        if (columns.every((column, i) => sameValue(cells[column]!, values[i]!))) {
+          yield this.#toRow(table, cells);
+        }
       }
+    } finally {
+      void environment.close();
     }
   }
 
@@ -349,6 +361,14 @@ export class TableReader<Row> {
     const { id, plan } = found;
     this.#open = { view, id, plan, rows: view.environment.rows(id) };
     return this.#open;
+  }
+
+  /** The table, looked up again when it was dropped meanwhile. */
+  #presentTable(): OpenTable {
+    const table = this.#table();
+    if (isPresent(table)) return table;
+    this.#open = null;
+    return this.#table();
   }
 
   #fullKey({ plan }: OpenTable, values: readonly SqlValue[]): Buffer {
@@ -437,6 +457,10 @@ export class TableReader<Row> {
       },
     );
   }
+}
+
+function isPresent({ view, id }: OpenTable): boolean {
+  return view.environment.hasTable(id, view.transaction);
 }
 
 interface Bound {

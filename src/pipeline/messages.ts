@@ -26,6 +26,7 @@ export interface EncodedPage {
   readonly rejected: readonly RejectedRow[];
   /** Opaque: the position behind which the next page begins. */
   readonly position: Uint8Array | null;
+  /** True when nothing lies behind, or nothing more in the range. */
   readonly done: boolean;
   readonly nextMaxRows: number;
   /** Requests sent again since the last page of this thread. */
@@ -42,11 +43,23 @@ export interface ReaderTasks {
     readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
     readonly response: { readonly rows: number };
   };
+  /** The position at which a range of about so many rows behind another position ends; null behind the last row. */
+  readonly boundary: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly position: Uint8Array | null;
+      readonly rows: number;
+    };
+    readonly response: { readonly position: Uint8Array | null };
+  };
   readonly page: {
     readonly request: {
       readonly source: SourceRef;
       readonly plan: TablePlan;
       readonly position: Uint8Array | null;
+      /** Where the range to read ends, or null for the table's end. */
+      readonly upTo: Uint8Array | null;
       readonly bounds: PageBounds;
       readonly spare: SpareMemory | null;
     };

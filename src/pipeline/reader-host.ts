@@ -2,7 +2,12 @@ import { SyncAbortedError } from '../errors.js';
 import type { SourceConnection } from '../source/connection.js';
 import { introspect, countRows } from '../source/introspection.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
-import { describeKey, readPageSplitting, type RejectedRow } from '../source/page-reader.js';
+import {
+  describeKey,
+  findBoundary,
+  readPageSplitting,
+  type RejectedRow,
+} from '../source/page-reader.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
@@ -61,9 +66,20 @@ export class ReaderHost {
     });
   }
 
-  async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
-    const { source, plan, bounds, spare } = request;
+  async boundary(
+    request: ReaderTasks['boundary']['request'],
+  ): Promise<ReaderTasks['boundary']['response']> {
+    const { source, plan, rows } = request;
     const position = decodePosition(request.position);
+    return await this.#on(source, async (connection) => ({
+      position: encodePosition(await findBoundary(connection.query, plan, position, rows)),
+    }));
+  }
+
+  async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
+    const { source, plan, spare } = request;
+    const position = decodePosition(request.position);
+    const bounds = { ...request.bounds, upTo: decodePosition(request.upTo) };
     return await this.#on(source, async (connection, signal) => {
       const page = await readPageSplitting(connection, plan, position, bounds, signal);
       const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);

@@ -1,29 +1,54 @@
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { encodeError } from './error-codec.js';
-import type { SessionEnded, TaskMessage, TaskResult } from './messages.js';
+import type {
+  EncodedPage,
+  ReaderTasks,
+  SessionEnded,
+  TaskMessage,
+  TaskResult,
+  WriterTasks,
+} from './messages.js';
 
-/** A host's methods by task name. */
+/** A host: a method for each task. */
 export type TaskHandlers<Tasks> = {
   readonly [Name in keyof Tasks]: (
     request: Tasks[Name] extends { readonly request: infer Request } ? Request : never,
   ) => unknown;
 };
 
+export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unknown>;
+
+/** The piscina handler of a reader thread. Batches are moved out. */
+export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
+  return serve(host, (response) => {
+    const { batch } = response as Partial<EncodedPage>;
+    return batch ? [batch.arena, batch.lengths] : [];
+  });
+}
+
+/** The piscina handler of a writer thread. The memory of batches is moved back. */
+export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<WriterTasks> {
+  return serve(host, (response) => {
+    const { spare } = response as Partial<WriterTasks['write']['response']>;
+    return spare ? [spare.arena, spare.lengths] : [];
+  });
+}
+
 /**
  * Makes a piscina handler of a host. Errors come back as values, because piscina drops their fields; memory named by
  * `transfer` is moved, not copied.
  */
-export function serve<Tasks>(
+function serve<Tasks>(
   handlers: TaskHandlers<Tasks>,
   transfer: (response: object) => ArrayBuffer[],
-): (message: TaskMessage<Tasks>) => Promise<unknown> {
+): PiscinaHandler<Tasks> {
   return async (message) => {
     let result: TaskResult<object>;
     let moved: ArrayBuffer[] = [];
     try {
-      const handler = handlers[message.task] as (request: object) => unknown;
-      const response = (await handler(message.request as object)) as object;
+      const host = handlers as Record<string, (request: object) => unknown>;
+      const response = (await host[message.task]!(message.request as object)) as object;
       result = { ok: true, response };
       moved = transfer(response);
     } catch (error) {

@@ -1,35 +1,24 @@
 import { NEW_LANE, type LaneCheckpoint, type TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
-import { RowRejectedError, SyncAbortedError } from '../errors.js';
+import { RowRejectedError } from '../errors.js';
 import type { RowErrorPolicy } from '../options.js';
-import type { PageBounds } from '../source/page-reader.js';
 import type { TablePlan } from '../source/plan.js';
-import type { EncodedPage, GenerationRef, SourceRef, SpareMemory } from './messages.js';
-import type { Semaphore } from './semaphore.js';
-import type { WorkerPool } from './worker-pool.js';
+import type { EncodedPage, GenerationRef } from './messages.js';
+import { pageStream, type PageStreamContext } from './page-stream.js';
 
 /** What the tables of one sync have in common. */
-export interface SyncContext {
-  readonly pool: WorkerPool;
-  readonly source: SourceRef;
+export interface SyncContext extends PageStreamContext {
   readonly generation: GenerationRef;
-  readonly bounds: PageBounds;
   readonly onRowError: RowErrorPolicy;
-  readonly signal: AbortSignal;
-  /** Bytes of batches that may exist at once. */
-  readonly bytesInFlight: Semaphore;
-  /** Memory of committed batches, for the next ones. */
-  readonly spares: SpareMemory[];
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
-  readonly onRetries: (retries: number) => void;
 }
 
 /** Kept for reuse: one for each page that may be under way. */
-const MAX_SPARES = 4;
+const MAX_SPARES = 8;
 
 /**
- * Brings one table from its checkpoint to the end: pages are read and encoded by a reader thread, committed by the
- * writer, and the next page is read while this one is committed. Then removes what the source no longer has.
+ * Brings one table from its checkpoint to the end: pages are read and encoded by reader threads and committed in order
+ * by the writer, while the next ones are read. Then removes what the source no longer has.
  */
 export async function syncTable(
   context: SyncContext,
@@ -39,7 +28,7 @@ export async function syncTable(
   let { checkpoint } = table;
   if (checkpoint.phase === 'reading') {
     let lane = checkpoint.lanes[0] ?? NEW_LANE;
-    for await (const page of readAhead(context, plan, lane)) {
+    for await (const page of pageStream(context, plan, lane)) {
       refuseRejected(context, plan, page);
       checkpoint = await commit(context, table.id, lane, page);
       lane = checkpoint.lanes[0]!;
@@ -48,7 +37,7 @@ export async function syncTable(
   }
   if (checkpoint.phase === 'sweeping') {
     for (;;) {
-      throwIfAborted(context.signal);
+      context.throwIfAborted();
       const swept = await context.pool.write('sweep', {
         generation: context.generation,
         tableId: table.id,
@@ -60,82 +49,13 @@ export async function syncTable(
   return { ...checkpoint, phase: 'complete' };
 }
 
-/** The pages behind a lane's checkpoint, one read ahead. A page holds its share of the memory until the next is taken. */
-async function* readAhead(
-  context: SyncContext,
-  plan: TablePlan,
-  lane: LaneCheckpoint,
-): AsyncGenerator<EncodedPage, void, void> {
-  const limit = plan.limit?.count ?? Infinity;
-  let rowsSeen = lane.rowsSeen;
-  let next: Promise<HeldPage> | null = lane.done
-    ? null
-    : readPage(context, plan, lane.position, Math.min(context.bounds.maxRows, limit - rowsSeen));
-  try {
-    while (next !== null) {
-      const { page, release } = await next;
-      next = null;
-      rowsSeen += page.batch.count + page.rejected.length;
-      const done = page.done || rowsSeen >= limit;
-      const maxRows = Math.min(context.bounds.maxRows, page.nextMaxRows, limit - rowsSeen);
-      if (!done) next = readPage(context, plan, page.position, maxRows);
-      // A failure of the page ahead is found when it is awaited, not before.
-      next?.catch(() => undefined);
-      try {
-        yield done && !page.done ? { ...page, done } : page;
-      } finally {
-        release();
-      }
-    }
-  } finally {
-    await next?.then(
-      ({ release }) => release(),
-      () => undefined,
-    );
-  }
-}
-
-interface HeldPage {
-  readonly page: EncodedPage;
-  readonly release: () => void;
-}
-
-async function readPage(
-  context: SyncContext,
-  plan: TablePlan,
-  position: Uint8Array | null,
-  maxRows: number,
-): Promise<HeldPage> {
-  const { pool, source, bytesInFlight } = context;
-  let held = context.bounds.maxBytes;
-  await bytesInFlight.acquire(held);
-  try {
-    throwIfAborted(context.signal);
-    const spare = context.spares.pop() ?? null;
-    const page = await pool.read(
-      'page',
-      { source, plan, position, bounds: { ...context.bounds, maxRows }, spare },
-      spare ? [spare.arena, spare.lengths] : [],
-    );
-    if (page.batch.bytes > held) {
-      bytesInFlight.overdraw(page.batch.bytes - held);
-      held = page.batch.bytes;
-    }
-    context.onRetries(page.retries);
-    return { page, release: () => bytesInFlight.release(held) };
-  } catch (error) {
-    bytesInFlight.release(held);
-    throw error;
-  }
-}
-
 async function commit(
   context: SyncContext,
   tableId: number,
   lane: LaneCheckpoint,
   page: EncodedPage,
 ): Promise<TableCheckpoint> {
-  throwIfAborted(context.signal);
+  context.throwIfAborted();
   const { batch, rejected, position, done } = page;
   const { checkpoint, spare } = await context.pool.write(
     'write',
@@ -160,11 +80,4 @@ function refuseRejected(context: SyncContext, plan: TablePlan, page: EncodedPage
       hint: 'Correct the row in the source, or set such rows aside with --on-row-error quarantine.',
     },
   );
-}
-
-function throwIfAborted(signal: AbortSignal): void {
-  if (signal.aborted)
-    throw signal.reason instanceof Error && signal.reason.name !== 'AbortError'
-      ? signal.reason
-      : new SyncAbortedError();
 }

@@ -10,7 +10,7 @@ import type { WorkerData } from './serve.js';
 import { WORKER_URLS, type WorkerUrls } from './worker-urls.js';
 
 export interface WorkerPoolOptions {
-  /** Threads that read and encode. Default: one for each core but one, at least 1, at most 4. */
+  /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
   /** Threads that write. A cache is always written by the same one. Default: 1. */
   readonly writerThreads?: number | undefined;
@@ -44,8 +44,7 @@ export class WorkerPool implements AsyncDisposable {
     const urls = options.urls ?? WORKER_URLS;
     const channel = `storage-sync:${randomUUID()}`;
     const workerData: WorkerData = { channel };
-    this.readerThreads =
-      options.readerThreads ?? Math.min(4, Math.max(1, availableParallelism() - 1));
+    this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
     this.#sessions = new BroadcastChannel(channel);
     this.#sessions.unref();

@@ -1,5 +1,5 @@
 import { mkdirSync } from 'node:fs';
-import { Environment, ENVIRONMENT_ROOM, makeRoom } from '../cache/environment.js';
+import { Environment } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { preflight } from '../cache/preflight.js';
@@ -88,7 +88,6 @@ export function openGeneration({ dir, create, unpublished }: GenerationRef): Env
     } catch (error) {
       throw cacheIoError(error, dir);
     }
-    makeRoom(dir, ENVIRONMENT_ROOM);
   } else preflight(dir);
   return new Environment(dir, { unpublished });
 }

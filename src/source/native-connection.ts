@@ -3,10 +3,13 @@ import Database from 'libsql';
 import { ConfigError, SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
+import { notADatabase } from './source-errors.js';
 
 /** How long a statement waits for a lock that a writer of the file holds. */
 const BUSY_TIMEOUT_MS = 10_000;
 const MAX_CACHED_STATEMENTS = 64;
+/** Enough for a page's rows to be found in memory the second time they are looked at. */
+const CACHE_KIB = 16_000;
 
 type Statement = ReturnType<InstanceType<typeof Database>['prepare']>;
 
@@ -33,6 +36,7 @@ export class NativeConnection implements SourceConnection {
     try {
       const uri = `file:${this.#path.replace(/[%?#]/g, encodeURIComponent)}?mode=ro`;
       this.#database = new Database(uri, { timeout: BUSY_TIMEOUT_MS } as never);
+      this.#database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     } catch (error) {
       throw nativeError(error, this.#path);
     }
@@ -136,17 +140,7 @@ function nativeError(error: unknown, path: string): unknown {
   if (error instanceof SourceError || !(error instanceof Error)) return error;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
   const context = { path, sqliteCode: code };
-  if (code.startsWith('SQLITE_NOTADB')) {
-    return new SourceError(
-      'SOURCE_NOT_A_DATABASE',
-      `${JSON.stringify(path)} is not a SQLite database.`,
-      {
-        cause: error,
-        context,
-        hint: 'It may be encrypted, or another kind of file.',
-      },
-    );
-  }
+  if (code.startsWith('SQLITE_NOTADB')) return notADatabase(error, context);
   if (/^SQLITE_(BUSY|LOCKED|CANTOPEN|IOERR|PROTOCOL)/.test(code)) {
     return new SourceError(
       'SOURCE_UNAVAILABLE',

@@ -3,9 +3,17 @@ import { SourceError } from '../errors.js';
 import { describeValue, InvalidText, type Cell } from '../values.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
 import type { TextEncoding } from './introspection.js';
-import { orderBy, segmentsAfter } from './keyset.js';
+import {
+  collate,
+  isSplittable,
+  orderBy,
+  segmentsAfter,
+  segmentsBetween,
+  segmentWithoutNulls,
+  type KeysetSegment,
+} from './keyset.js';
 import type { TablePlan } from './plan.js';
-import { projectionOf, type Projection } from './projection.js';
+import { exactCell, projectionOf, type Projection } from './projection.js';
 import { quoteIdentifier } from './sql.js';
 
 export interface PageBounds {
@@ -15,6 +23,8 @@ export interface PageBounds {
   readonly maxBytes: number;
   /** A row larger than this is not read at all, but rejected. */
   readonly maxRowBytes: number;
+  /** Where the range to read ends, this position included. Only where {@link canSplit} says so. */
+  readonly upTo?: readonly Cell[] | null;
 }
 
 /** A row that was not read, and why. */
@@ -140,6 +150,40 @@ export async function readPageSplitting(
   }
 }
 
+/** Whether a table's scan can be split into ranges that are read independently of each other. */
+export function canSplit(plan: TablePlan): boolean {
+  return plan.limit === null && isSplittable(plan.order);
+}
+
+/**
+ * The position of the last of the next `rows` rows behind `position`, or null when there are none. Touches nothing but
+ * the order's columns: with an index over them this costs a small part of reading the rows.
+ */
+export async function findBoundary(
+  query: Query,
+  plan: TablePlan,
+  position: readonly Cell[] | null,
+  rows: number,
+): Promise<Cell[] | null> {
+  const { order } = plan;
+  const { where, params } = segmentWithoutNulls(order, position);
+  const conditions = [where, plan.filter].filter((condition) => condition !== null);
+  const inner =
+    `SELECT ${order.map((term, i) => `${term.sql} AS k${i}`).join(', ')} ` +
+    `FROM main.${quoteIdentifier(plan.name)}${whereAll(conditions)} ` +
+    `ORDER BY ${orderBy(order)} LIMIT ${rows}`;
+  const last = order.map((term, i) => `k${i}${collate(term)} DESC`).join(', ');
+  const [found] = await query(
+    `SELECT ${order.map((_, i) => exactCell(`k${i}`)).join(', ')} FROM (${inner}) ORDER BY ${last} LIMIT 1`,
+    params,
+  );
+  return found ? decodeExact(found, plan.encoding) : null;
+}
+
+function whereAll(conditions: readonly string[]): string {
+  return conditions.length > 0 ? ` WHERE ${conditions.map((c) => `(${c})`).join(' AND ')}` : '';
+}
+
 /** How a key is shown in messages: `name = value, …`. */
 export function describeKey(plan: TablePlan, row: readonly Cell[]): string {
   return plan.key.map((at, i) => `${plan.keyNames[i]} = ${describeValue(row[at]!)}`).join(', ');
@@ -236,6 +280,7 @@ class PageReader {
     }
     const done = !moved && i === found.length && found.length < maxRows;
     const seen = rows.length + rejected.length;
+    if (done) position = this.#bounds.upTo ?? position;
     return { rows, rejected, position, done, bytes, nextMaxRows: this.#nextMaxRows(seen, bytes) };
   }
 
@@ -312,7 +357,7 @@ class PageReader {
     if (this.#plan.encoding !== 'utf8') return false;
     if (textOnly === null) return true;
     let rowsLeft = this.#bounds.maxRows;
-    for (const segment of segmentsAfter(this.#plan.order, this.#start)) {
+    for (const segment of this.#segments(this.#start)) {
       if (rowsLeft <= 0) break;
       const inner = this.#statement('*', segment.where, rowsLeft);
       const [row] = await query(
@@ -333,7 +378,7 @@ class PageReader {
     maxRows: number,
   ): Promise<RawRow[]> {
     const found: RawRow[] = [];
-    for (const segment of segmentsAfter(this.#plan.order, position)) {
+    for (const segment of this.#segments(position)) {
       if (found.length >= maxRows) break;
       const statement = this.#statement(list, segment.where, maxRows - found.length);
       const rows = await query(statement, segment.params);
@@ -342,12 +387,18 @@ class PageReader {
     return found;
   }
 
+  /** What lies behind a position, up to the end of the range where there is one. */
+  #segments(position: readonly Cell[] | null): readonly KeysetSegment[] {
+    const { order } = this.#plan;
+    const { upTo } = this.#bounds;
+    return upTo ? segmentsBetween(order, position, upTo) : segmentsAfter(order, position);
+  }
+
   #statement(list: string, where: string | null, maxRows: number): string {
     const { name, filter, order } = this.#plan;
     const conditions = [where, filter].filter((condition) => condition !== null);
     return (
-      `SELECT ${list} FROM main.${quoteIdentifier(name)}` +
-      (conditions.length > 0 ? ` WHERE ${conditions.map((c) => `(${c})`).join(' AND ')}` : '') +
+      `SELECT ${list} FROM main.${quoteIdentifier(name)}${whereAll(conditions)}` +
       ` ORDER BY ${orderBy(order)} LIMIT ${maxRows}`
     );
   }

@@ -145,10 +145,9 @@ function planTable(
 
   const position = (name: string) => columnNames.indexOf(name);
   const keyTerms = key.columns.map((name, i): PlanOrderTerm => {
-    // Named even where it is BINARY: an index may compare in another way than its column does.
-    const collation = isRowidKey(table, key) ? '' : ` COLLATE ${key.collations[i] ?? 'BINARY'}`;
     return {
-      sql: `${quoteIdentifier(name)}${collation}`,
+      sql: quoteIdentifier(name),
+      collation: isRowidKey(table, key) ? null : (key.collations[i] ?? 'BINARY'),
       descending: false,
       nullable: !table.columns.find((column) => column.name === name)!.notNull,
       column: position(name),
@@ -157,6 +156,7 @@ function planTable(
   if (readsRowid) {
     keyTerms.push({
       sql: table.rowidName!,
+      collation: null,
       descending: false,
       nullable: false,
       column: columns.length,
@@ -167,6 +167,7 @@ function planTable(
   if (limitColumn !== null) {
     const first: PlanOrderTerm = {
       sql: quoteIdentifier(limitColumn),
+      collation: null,
       descending: true,
       nullable: !table.columns.find((column) => column.name === limitColumn)!.notNull,
       column: position(limitColumn),

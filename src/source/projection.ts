@@ -71,7 +71,8 @@ export function projectionOf(
   };
 }
 
-function exactCell(name: string): string {
+/** A value in a form that survives every transport. */
+export function exactCell(name: string): string {
   return (
     `CASE typeof(${name}) WHEN 'text' THEN CAST(${name} AS BLOB) WHEN 'blob' THEN hex(${name}) ` +
     `WHEN 'real' THEN CASE ${name} WHEN 9e999 THEN 'inf' WHEN -9e999 THEN '-inf' ELSE ${name} END ` +

@@ -1,5 +1,5 @@
 import { LibsqlError } from '@libsql/client';
-import { ConfigError, SourceError } from '../errors.js';
+import { ConfigError, SourceError, type ErrorContext } from '../errors.js';
 
 /** Gives a failure of the client its code. Decided from fields, never from the message. */
 export function classify(error: unknown): unknown {
@@ -37,6 +37,7 @@ function classifyLibsql(error: LibsqlError): Error {
       ? cause.status
       : undefined;
   if (code.startsWith('URL_')) return new ConfigError(plainMessage(error));
+  if (code.startsWith('SQLITE_NOTADB')) return notADatabase(error, context);
   if (code === 'RESPONSE_TOO_LARGE') {
     return new SourceError(
       'SOURCE_RESPONSE_TOO_LARGE',
@@ -84,6 +85,15 @@ function plainMessage(error: LibsqlError): string {
     ? error.message.slice(error.code.length + 2)
     : error.message;
   return message.replace(/[a-z]+:\/\/[^\s"']+[?@][^\s"']*/gi, '<url>');
+}
+
+/** The error for a file that is no database. */
+export function notADatabase(cause: unknown, context: ErrorContext): SourceError {
+  return new SourceError('SOURCE_NOT_A_DATABASE', 'The source is not a SQLite database.', {
+    cause,
+    context,
+    hint: 'The file may be encrypted, or of another kind.',
+  });
 }
 
 /** The error for a missing or refused token. */

@@ -15,6 +15,7 @@ export function planOf(width: number, keyColumns = 1): TablePlan {
     rowidName: 'rowid',
     order: key.map((column) => ({
       sql: `"c${column}"`,
+      collation: 'BINARY',
       descending: false,
       nullable: false,
       column,

@@ -1,5 +1,5 @@
 import type { WriterTasks } from '../../../src/pipeline/messages.js';
-import { serve } from '../../../src/pipeline/serve.js';
+import { serveWriter } from '../../../src/pipeline/serve.js';
 import { openGeneration, WriterHost } from '../../../src/pipeline/writer-host.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { reach, reachAsync } from './fault.js';
@@ -21,10 +21,10 @@ const host = new WriterHost({
   },
 });
 
-function step<Request, Response>(
-  name: keyof WriterTasks,
-  work: (request: Request) => Response | Promise<Response>,
-): (request: Request) => Promise<Response> {
+function step<Name extends keyof WriterTasks>(
+  name: Name,
+  work: (request: WriterTasks[Name]['request']) => object | Promise<object>,
+): (request: WriterTasks[Name]['request']) => Promise<object> {
   return async (request) => {
     await reachAsync(`${name}:received`);
     task = name;
@@ -35,17 +35,11 @@ function step<Request, Response>(
 }
 
 /** The thread entry `workers/writer.ts` with faults between. */
-export default serve<WriterTasks>(
-  {
-    open: step('open', (request) => host.open(request)),
-    prepare: step('prepare', (request) => host.prepare(request)),
-    write: step('write', (request) => host.write(request)),
-    sweep: step('sweep', (request) => host.sweep(request)),
-    complete: step('complete', (request) => host.complete(request)),
-    close: step('close', (request) => host.close(request)),
-  },
-  (response) => {
-    const { spare } = response as Partial<WriterTasks['write']['response']>;
-    return spare ? [spare.arena, spare.lengths] : [];
-  },
-);
+export default serveWriter({
+  open: step('open', (request) => host.open(request)),
+  prepare: step('prepare', (request) => host.prepare(request)),
+  write: step('write', (request) => host.write(request)),
+  sweep: step('sweep', (request) => host.sweep(request)),
+  complete: step('complete', (request) => host.complete(request)),
+  close: step('close', (request) => host.close(request)),
+});

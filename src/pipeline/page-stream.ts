@@ -1,0 +1,186 @@
+import type { LaneCheckpoint } from '../cache/catalog.js';
+import { canSplit, type PageBounds } from '../source/page-reader.js';
+import type { TablePlan } from '../source/plan.js';
+import type { EncodedPage, SourceRef, SpareMemory } from './messages.js';
+import type { Semaphore } from './semaphore.js';
+import type { WorkerPool } from './worker-pool.js';
+
+/** What it takes to read a table's pages in the pool. */
+export interface PageStreamContext {
+  readonly pool: WorkerPool;
+  readonly source: SourceRef;
+  /** True where looking ahead for where pages end costs nobody anything: in a file. */
+  readonly splits: boolean;
+  readonly bounds: PageBounds;
+  /** Bytes of batches that may exist at once. */
+  readonly bytesInFlight: Semaphore;
+  /** Memory of committed batches, for the next ones. */
+  readonly spares: SpareMemory[];
+  readonly onRetries: (retries: number) => void;
+  readonly throwIfAborted: () => void;
+}
+
+/**
+ * The pages behind a lane's checkpoint, in order, read ahead of the consumer. `done` is set on the last one only.
+ *
+ * Every page holds its share of `bytesInFlight` until the next one is asked for.
+ */
+export function pageStream(
+  context: PageStreamContext,
+  plan: TablePlan,
+  lane: LaneCheckpoint,
+): AsyncGenerator<EncodedPage, void, void> {
+  if (lane.done) return nothing();
+  return context.splits && canSplit(plan)
+    ? pagesByRange(context, plan, lane)
+    : pagesInSequence(context, plan, lane);
+}
+
+// oxlint-disable-next-line require-yield -- a lane that is done has no pages
+async function* nothing(): AsyncGenerator<EncodedPage, void, void> {}
+
+interface Range {
+  readonly from: Uint8Array | null;
+  readonly upTo: Uint8Array | null;
+}
+
+/**
+ * Reads several ranges of a table at a time, in as many threads as there are, and gives their pages in order.
+ *
+ * Ranges are found by looking ahead for the key of every so manieth row, so they are even whatever the keys are. A
+ * range holds one share of the memory from its start to its last page: were it to ask again for each page, it could
+ * wait for shares of ranges that wait for it.
+ */
+async function* pagesByRange(
+  context: PageStreamContext,
+  plan: TablePlan,
+  lane: LaneCheckpoint,
+): AsyncGenerator<EncodedPage, void, void> {
+  const { pool, source } = context;
+  const pending: HeldPage[] = [];
+  let from = lane.position;
+  let rows = context.bounds.maxRows;
+  let exhausted = false;
+
+  const startNext = async () => {
+    const { position: upTo } = await pool.read('boundary', { source, plan, position: from, rows });
+    pending.push(new HeldPage(context, plan, { from, upTo }, rows));
+    from = upTo;
+    exhausted = upTo === null;
+  };
+
+  try {
+    while (!exhausted || pending.length > 0) {
+      while (!exhausted && pending.length <= pool.readerThreads) await startNext();
+      const held = pending.shift()!;
+      try {
+        for (;;) {
+          const page = await held.page;
+          const { upTo } = held.range;
+          rows = Math.min(context.bounds.maxRows, page.nextMaxRows);
+          yield { ...page, done: page.done && upTo === null };
+          if (page.done) break;
+          held.continue({ from: page.position, upTo }, rows);
+        }
+      } finally {
+        await held.release();
+      }
+    }
+  } finally {
+    await Promise.all(pending.map(async (held) => await held.release()));
+  }
+}
+
+/** Reads one page after the other, the next while the last is being committed. */
+async function* pagesInSequence(
+  context: PageStreamContext,
+  plan: TablePlan,
+  lane: LaneCheckpoint,
+): AsyncGenerator<EncodedPage, void, void> {
+  const limit = plan.limit?.count ?? Infinity;
+  let rowsSeen = lane.rowsSeen;
+  const rowsLeft = (hint: number) => Math.min(context.bounds.maxRows, hint, limit - rowsSeen);
+  const start = (from: Uint8Array | null, hint: number) =>
+    new HeldPage(context, plan, { from, upTo: null }, rowsLeft(hint));
+
+  let next: HeldPage | null = start(lane.position, Infinity);
+  while (next !== null) {
+    const held: HeldPage = next;
+    next = null;
+    try {
+      const page = await held.page;
+      rowsSeen += page.batch.count + page.rejected.length;
+      const done = page.done || rowsSeen >= limit;
+      if (!done) next = start(page.position, page.nextMaxRows);
+      yield { ...page, done };
+    } catch (error) {
+      await next?.release();
+      throw error;
+    } finally {
+      await held.release();
+    }
+  }
+}
+
+/** A page under way or there, with the share of the memory that it holds. */
+class HeldPage {
+  readonly #context: PageStreamContext;
+  readonly #plan: TablePlan;
+  range: Range;
+  page: Promise<EncodedPage>;
+  #heldBytes = 0;
+
+  constructor(context: PageStreamContext, plan: TablePlan, range: Range, maxRows: number) {
+    this.#context = context;
+    this.#plan = plan;
+    this.range = range;
+    this.page = this.#begin(maxRows);
+    // A failure of a page ahead is found when it is its turn, not before.
+    this.page.catch(() => undefined);
+  }
+
+  /** Goes on with the next page of the range, with the memory of the one before. */
+  continue(range: Range, maxRows: number): void {
+    this.range = range;
+    this.page = this.#read(maxRows);
+  }
+
+  /** Waits for the page if it is under way, and gives its share back. */
+  async release(): Promise<void> {
+    await this.page.catch(() => undefined);
+    this.#context.bytesInFlight.release(this.#heldBytes);
+    this.#heldBytes = 0;
+  }
+
+  async #begin(maxRows: number): Promise<EncodedPage> {
+    const { bytesInFlight, bounds } = this.#context;
+    await bytesInFlight.acquire(bounds.maxBytes);
+    this.#heldBytes = bounds.maxBytes;
+    return await this.#read(maxRows);
+  }
+
+  async #read(maxRows: number): Promise<EncodedPage> {
+    const { pool, source, bounds, bytesInFlight, spares, throwIfAborted, onRetries } =
+      this.#context;
+    throwIfAborted();
+    const spare = spares.pop() ?? null;
+    const page = await pool.read(
+      'page',
+      {
+        source,
+        plan: this.#plan,
+        position: this.range.from,
+        upTo: this.range.upTo,
+        bounds: { ...bounds, maxRows },
+        spare,
+      },
+      spare ? [spare.arena, spare.lengths] : [],
+    );
+    if (page.batch.bytes > this.#heldBytes) {
+      bytesInFlight.overdraw(page.batch.bytes - this.#heldBytes);
+      this.#heldBytes = page.batch.bytes;
+    }
+    onRetries(page.retries);
+    return page;
+  }
+}
