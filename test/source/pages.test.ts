@@ -115,6 +115,23 @@ const database = fc.array(
   { minLength: 1, maxLength: 3 },
 );
 
+/** Inserts row by row: OR IGNORE does not spare a value that cannot be a rowid. */
+function insertWhatFits(
+  db: NativeDatabase,
+  table: string,
+  rows: readonly (readonly Insertable[])[],
+): void {
+  for (const row of rows) {
+    try {
+      const marks = row.map(() => '?').join(', ');
+      const values = row.map((value) => (value instanceof Uint8Array ? Buffer.from(value) : value));
+      db.prepare(`INSERT OR IGNORE INTO ${table} VALUES (${marks})`).run(values);
+    } catch (error) {
+      assert.match(String(error), /mismatch/);
+    }
+  }
+}
+
 void describe('any schema with any rows', () => {
   void it(`is cached the same by small pages, from a file and over http (seed ${SEED})`, async () => {
     await fc.assert(
@@ -128,7 +145,7 @@ void describe('any schema with any rows', () => {
           changeDatabase(file, (db) => {
             for (const [at, { ddl, rows }] of tables.entries()) {
               db.exec(`CREATE TABLE t${at} ${ddl}`);
-              insert(db, `t${at}`, rows, 'INSERT OR IGNORE');
+              insertWhatFits(db, `t${at}`, rows);
             }
           });
           // A key of large values has no place in the cache; a table whose columns hide the rowid may have none.
@@ -176,7 +193,8 @@ async function readWhile(
     let page = 0;
     for await (const { rows } of source.pages(table, options)) {
       for (const row of rows) keys.push(row[0] instanceof Uint8Array ? String(row[0]) : row[0]);
-      change(db, page++);
+      if (page < 150) change(db, page);
+      page++;
       if (page > 2000) assert.fail('it never ends');
     }
     return keys;
@@ -240,12 +258,8 @@ void describe('pages of a table that changes meanwhile', () => {
         assertOnceEach(composite, stayed);
         const rowids = await readWhile(file, url, { name: 'r' }, { maxRows }, (db, page) => {
           db.exec(
-            `DELETE FROM r WHERE v = ${(page * 12) % 60}; INSERT INTO r VALUES (${1000 + page});`.replace(
-              'INSERT',
-              page < 20 ? 'INSERT' : 'INSERT OR IGNORE',
-            ),
+            `DELETE FROM r WHERE v = ${(page * 12) % 60}; INSERT INTO r VALUES (${1000 + page});`,
           );
-          if (page > 200) db.exec('DELETE FROM r');
         });
         assertOnceEach(
           rowids.filter((v) => Number(v) < 1000),
@@ -335,9 +349,9 @@ void describe('pages of a table that changes meanwhile', () => {
     await using server = await startHranaServer({ file });
     for (const url of [`file:${file}`, server.httpUrl]) {
       await using source = openSource({ url });
-      const all: unknown[] = [];
+      const all: (readonly unknown[])[] = [];
       for await (const { rows } of source.pages('t', { maxRows: 1000 })) all.push(...rows);
-      const resumed: unknown[] = [];
+      const resumed: (readonly unknown[])[] = [];
       let after: Parameters<typeof source.pages>[1] = { maxRows: 3 };
       for (let done = false; !done;) {
         await using other = openSource({ url });
@@ -348,7 +362,12 @@ void describe('pages of a table that changes meanwhile', () => {
           break;
         }
       }
-      assert.deepEqual(resumed, all);
+      // A driver may give a Buffer, which is a Uint8Array too.
+      const plain = (rows: readonly (readonly unknown[])[]) =>
+        rows.map((row) =>
+          row.map((value) => (value instanceof Uint8Array ? Array.from(value) : value)),
+        );
+      assert.deepEqual(plain(resumed), plain(all));
       assert.equal(all.length, 64);
     }
   });

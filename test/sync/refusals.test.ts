@@ -84,8 +84,15 @@ const SURVIVED: Readonly<Record<string, Damage>> = {
     await overwrite(data, 8192, Buffer.alloc((await sizeOf(data)) - 8192)),
   'garbage in all but the first two pages': async (data) =>
     await overwrite(data, 8192, bytes((await sizeOf(data)) - 8192, 7)),
-  'garbage roots': async (data) => {
-    for (const page of [0, 4096]) await overwrite(data, page + 24 + 24 + 40, bytes(8, page + 1));
+  'a garbage root': async (data) => {
+    for (const page of [0, 4096]) await overwrite(data, page + 136, bytes(8, page + 1));
+  },
+  'a root beyond the end': async (data) => {
+    for (const page of [0, 4096])
+      await overwrite(data, page + 136, Uint8Array.of(255, 255, 3, 0, 0, 0, 0, 0));
+  },
+  'garbage for the root of free pages': async (data) => {
+    for (const page of [0, 4096]) await overwrite(data, page + 88, bytes(8, page + 1));
   },
   'garbage in each tenth page': async (data) => {
     for (let at = 8192; at < (await sizeOf(data)); at += 40_960)
@@ -118,9 +125,18 @@ void describe('a damaged cache file', () => {
       await damage(data);
       const read = await readInChild(cacheDir);
       assert.equal(read.exit, '0', `reading: ${read.exit} ${read.stderr.slice(0, 300)}`);
-      assert.ok(read.told['wrong'] === undefined, JSON.stringify(read.told));
+      assert.equal(read.told['wrong'], undefined, JSON.stringify(read.told));
+      assert.match(
+        String(read.told['code']),
+        /^(CACHE_|TABLE_NOT_FOUND)/,
+        JSON.stringify(read.told),
+      );
       const synced = await syncInChild([{ ...options, cacheDir }]);
       assert.equal(synced.exit, '0', `syncing: ${synced.exit} ${synced.stderr.slice(0, 300)}`);
+      // What is not read is not found: then the sync says that it went well, and the rows are right.
+      const { error } = synced.outcomes[0]!;
+      if (error) assert.equal(error.code, 'CACHE_CORRUPT', error.message);
+      else assert.deepEqual((await readInChild(cacheDir)).told, {});
     });
   }
 });
