@@ -165,6 +165,22 @@ export class CacheUnderTest implements AsyncDisposable {
     await this.check();
   }
 
+  /**
+   * Checks that what is served is whole, and equals the source as it is now if `equals`. For a source that was changed
+   * while a sync was interrupted: what the checkpoints should say then is not known.
+   */
+  async checkServedNow(equals: boolean): Promise<void> {
+    const live = this.#manifest()?.live ?? null;
+    assert.ok(live !== null, 'something is served');
+    const stored = await readGeneration(this.#generationDir(live));
+    for (const spec of this.#scenario.tables) {
+      const table = stored.tables.get(spec.name);
+      const model = new TableModel(spec);
+      model.checkCounts(table!);
+      if (equals) model.checkComplete(table, this.#source.get(spec.name)!);
+    }
+  }
+
   /** A generation is served only once it was complete. */
   #checkServed(stored: StoredGeneration, models: Models, live: number): void {
     assert.ok(stored.record, 'what is served was completed once');

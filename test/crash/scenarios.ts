@@ -82,7 +82,7 @@ export const rebuild: Scenario = {
   mode: 'rebuild',
 };
 
-const severalTables: Scenario = {
+export const severalTables: Scenario = {
   name: 'several tables, through @libsql/client',
   mode: 'sync',
   published: true,

@@ -65,7 +65,7 @@ export class TableModel {
       assert.equal(this.#baseStartedAt, null, `${name} is in the catalog`);
       return;
     }
-    this.#checkCounts(stored);
+    this.checkCounts(stored);
     if (checkpoint === null || checkpoint.startedAt === this.#baseStartedAt) {
       assertSameRows(`${name} before its sync`, stored.rows, this.#base);
     } else if (checkpoint.phase === 'reading') {
@@ -92,7 +92,8 @@ export class TableModel {
     assert.equal(stored.state.checkpoint?.phase, 'complete', `${name} is complete`);
   }
 
-  #checkCounts(stored: StoredTable): void {
+  /** Holds counts and indexes against the rows that are stored. */
+  checkCounts(stored: StoredTable): void {
     const { name, indexes } = this.spec;
     assert.equal(stored.state.rows, stored.rows.size, `${name}: the count of rows is right`);
     assert.equal(stored.indexes.length, indexes.length, `${name}: it has its indexes`);
