@@ -48,6 +48,8 @@ export interface Page {
 }
 
 const MIN_CUT_BYTES = 4096;
+/** A name that no column has: the mark of an unusual row. */
+const MARK = '"storage_sync:unusual"';
 /** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
 const MAX_UTF8_GROWTH = 3;
 /** What a number or a NULL counts in a row's size. */
@@ -217,8 +219,16 @@ class PageReader {
   /** @param exactly read every row by the exact list. */
   async read(query: Query, exactly: boolean): Promise<Page> {
     const { maxRows } = this.#bounds;
-    if (exactly || (this.#connection.mustCheckText && !(await this.#textIsPlain(query)))) {
-      return await this.#readExactly(query);
+    if (exactly) return await this.#readExactly(query);
+    if (this.#connection.mustCheckText) {
+      if (await this.#isUsual(query)) {
+        const rows = await this.#select(query, this.#projection.bare, this.#start, maxRows);
+        return await this.#assemble(
+          query,
+          rows.map((plain): FoundRow => ({ size: 0, plain })),
+        );
+      }
+      if (!(await this.#textIsPlain(query))) return await this.#readExactly(query);
     }
     const { plain, oversizeAt } = this.#projection;
     const found = await this.#select(query, plain, this.#start, maxRows);
@@ -347,26 +357,54 @@ class PageReader {
     return found.map((row) => decodeExact(row, this.#plan.encoding));
   }
 
+  /** Whether the bare list will do for the page: no unusual row, and all TEXT plain. One look at the rows. */
+  async #isUsual(query: Query): Promise<boolean> {
+    const { unusual, usualText } = this.#projection;
+    // How SQLite turns damaged UTF-16 into UTF-8 cannot be foreseen here.
+    if (this.#plan.encoding !== 'utf8') return false;
+    if (unusual === null && usualText === null) return true;
+    const mark = unusual === null ? '0' : `(${unusual}) IS TRUE`;
+    const text =
+      usualText === null
+        ? 'NULL'
+        : `CAST(group_concat(${usualText}, '|') FILTER (WHERE NOT ${MARK}) AS BLOB)`;
+    return await this.#everySegment(
+      query,
+      `*, ${mark} AS ${MARK}`,
+      (inner) => `SELECT ${text}, count(*), max(${MARK}) FROM (${inner})`,
+    );
+  }
+
   /**
    * Whether all TEXT of the page is valid UTF-8 without a NUL. The pieces are joined with an ASCII byte, so that none
    * can complete another.
    */
   async #textIsPlain(query: Query): Promise<boolean> {
     const { textOnly } = this.#projection;
-    // How SQLite turns damaged UTF-16 into UTF-8 cannot be foreseen here.
     if (this.#plan.encoding !== 'utf8') return false;
     if (textOnly === null) return true;
+    return await this.#everySegment(
+      query,
+      '*',
+      (inner) => `SELECT CAST(group_concat(${textOnly}, '|') AS BLOB), count(*), 0 FROM (${inner})`,
+    );
+  }
+
+  /** Runs an aggregate (joined TEXT, rows, mark) over the page's rows: whether the text is plain and nothing marked. */
+  async #everySegment(
+    query: Query,
+    list: string,
+    aggregate: (inner: string) => string,
+  ): Promise<boolean> {
     let rowsLeft = this.#bounds.maxRows;
     for (const segment of this.#segments(this.#start)) {
       if (rowsLeft <= 0) break;
-      const inner = this.#statement('*', segment.where, rowsLeft);
-      const [row] = await query(
-        `SELECT CAST(group_concat(${textOnly}, '|') AS BLOB), count(*) FROM (${inner})`,
-        segment.params,
-      );
-      const text = row![0];
+      const inner = this.#statement(list, segment.where, rowsLeft);
+      const [row] = await query(aggregate(inner), segment.params);
+      const [text, rows, marked] = row!;
+      if (Number(marked ?? 0) !== 0) return false;
       if (text instanceof Uint8Array && (text.includes(0) || !isUtf8(text))) return false;
-      rowsLeft -= Number(row![1]);
+      rowsLeft -= Number(rows);
     }
     return true;
   }

@@ -18,6 +18,12 @@ import { quoteIdentifier } from './sql.js';
 export interface Projection {
   readonly plain: string;
   readonly exact: string;
+  /** The values as they are, without a mark: for pages of which {@link unusual} holds for no row. */
+  readonly bare: string;
+  /** A condition that is true of a row which the bare list should not give, or null where there can be none. */
+  readonly unusual: string | null;
+  /** An expression that joins the TEXT of a row that is not unusual, or null where it can hold none. */
+  readonly usualText: string | null;
   /** The exact list with TEXT and BLOB values outside the key and the order left out. */
   readonly keys: string;
   /** The row's size in bytes. */
@@ -61,7 +67,15 @@ export function projectionOf(
     .map((column, i) => textOnly(column, cut[i] ?? null))
     .filter((cell) => cell !== null);
 
+  const unusual = plan.columns
+    .map((column, i) => unusualCondition(column, ordering.has(i), maxCellBytes))
+    .filter((condition) => condition !== null);
+  const usualTexts = plan.columns.map(usualText).filter((cell) => cell !== null);
+
   return {
+    bare: [...plan.columns.map((column) => quoteIdentifier(column.name)), ...rowid].join(', '),
+    unusual: unusual.length === 0 ? null : joinBalanced(unusual, ' OR '),
+    usualText: usualTexts.length === 0 ? null : concatBalanced(usualTexts),
     plain: [...plainCells, ...rowid, oversize].join(', '),
     exact: [...exactCells, ...rowid].join(', '),
     keys: [...keyCells, ...rowid].join(', '),
@@ -133,6 +147,26 @@ function infinityCondition(column: PlanColumn, losesInfinities: boolean): string
   if (column.strict && column.affinity === 'integer') return null;
   const name = quoteIdentifier(column.name);
   return `${name} = 9e999 OR ${name} = -9e999`;
+}
+
+/** When a row is not for the bare list: a value too large, or TEXT or BLOB where numbers belong. */
+function unusualCondition(
+  column: PlanColumn,
+  orders: boolean,
+  maxCellBytes: number,
+): string | null {
+  const name = quoteIdentifier(column.name);
+  if (column.affinity === 'text' || column.affinity === 'blob') {
+    return orders ? null : `octet_length(${name}) > ${maxCellBytes}`;
+  }
+  return column.strict && column.affinity !== 'numeric' ? null : `${name} >= ''`;
+}
+
+/** A BLOB in a TEXT column comes along: it is taken for damaged TEXT if it looks so, and then read with more care. */
+function usualText(column: PlanColumn): string | null {
+  const name = quoteIdentifier(column.name);
+  if (column.affinity === 'text') return name;
+  return column.affinity === 'blob' ? `CASE WHEN ${name} < x'' THEN ${name} END` : null;
 }
 
 function textOnly(column: PlanColumn, cut: string | null): string | null {
