@@ -9,7 +9,7 @@ import { SCENARIOS, type Scenario } from './scenarios.js';
 const seed = Number(process.env['STORAGE_SYNC_CRASH_SEED'] ?? randomInt(2 ** 31));
 
 const LEAST_KILLS = 200;
-const RANDOM_KILLS = 8;
+const RANDOM_KILLS = 6;
 const LONGEST_SYNC_MS = 450;
 
 const BEGINNING = [
@@ -107,13 +107,12 @@ void describe('a process killed in a sync', () => {
 
 function faultsFor(scenario: Scenario, random: () => number): Fault[] {
   const applies = (point: string) => !(NOT_IN[point] ?? NOT_IN[point.split(':')[0]!])?.(scenario);
-  const reading = [...READING, ...READING].map((point) => at(point, 1 + Math.floor(random() * 3)));
-  const puts = ['write:before-put', 'write:after-put'].map((point) =>
-    at(point, 1 + Math.floor(random() * 60)),
+  const reading = [...READING, ...READING].map((point) =>
+    at(point, 1 + Math.floor(random() * (point.endsWith('-put') ? 60 : 3))),
   );
   return [
     ...BEGINNING.map((point) => at(point)),
-    ...shuffled([...reading, ...puts], random),
+    ...shuffled(reading, random),
     ...SWEEPING.map((point) => at(point)),
     ...ENDING.map((point) => at(point)),
   ].filter(({ point }) => applies(point));
