@@ -304,6 +304,8 @@ export class StorageSync implements AsyncDisposable {
         } catch (error) {
           failures.push(error);
           stop.abort(new SyncAbortedError());
+          // The other tables may be waiting for a server that does not answer.
+          pool.endSession(source.session);
         }
       }
     };
