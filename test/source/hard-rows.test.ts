@@ -27,6 +27,8 @@ after(async () => {
 type Way = 'native' | 'file' | 'http' | 'ws';
 const WAYS: readonly Way[] = ['native', 'file', 'http', 'ws'];
 const FILES: readonly Way[] = ['native', 'file'];
+/** The two that differ most, where reading is slow. */
+const TWO: readonly Way[] = ['native', 'http'];
 
 interface Place {
   readonly dir: TempDirectory;
@@ -109,39 +111,33 @@ void describe('TEXT that is not valid UTF-8', () => {
   const bad = { cells: 4, keyed: 3, composite: 2, nullable: 1, strict_any: 1, large: 1 };
 
   for (const way of WAYS) {
-    void it(`is set aside over ${way}, and the rest goes on`, async () => {
+    void it(`is set aside or named over ${way}`, async () => {
       await withDatabase(build, async ({ file, options }) => {
+        const tables = Object.keys(bad);
         const sizes = [1, 3, 1000];
-        const outcomes = await syncApart(
-          sizes.map((batchSize) => ({
+        const outcomes = await syncApart([
+          ...sizes.map((batchSize) => ({
             ...options(way, `${way}-${batchSize}`),
             batchSize,
             onRowError: 'quarantine' as const,
           })),
-        );
-        for (const [at, { report, error }] of outcomes.entries()) {
+          ...tables.map((table) => ({ ...options(way, `${way}-${table}`), tables: [table] })),
+        ]);
+        for (const [at, size] of sizes.entries()) {
+          const { report, error } = outcomes[at]!;
           assert.equal(error, undefined);
           for (const [table, count] of Object.entries(bad)) {
-            const { rowsQuarantined } = report!.tables[table]!;
-            assert.equal(rowsQuarantined, count, `${table}, by ${sizes[at]}`);
+            assert.equal(report!.tables[table]!.rowsQuarantined, count, `${table}, by ${size}`);
           }
-          const { cacheDir } = options(way, `${way}-${sizes[at]}`);
+          const { cacheDir } = options(way, `${way}-${size}`);
           await assertCacheEquals(file, cacheDir, { way, where });
         }
-      });
-    });
-
-    void it(`stops the sync over ${way}, and the row is named`, async () => {
-      await withDatabase(build, async ({ options }) => {
-        const tables = Object.keys(bad);
-        const outcomes = await syncApart(
-          tables.map((table) => ({ ...options(way, `${way}-${table}`), tables: [table] })),
-        );
-        for (const [at, { error }] of outcomes.entries()) {
+        for (const [at, table] of tables.entries()) {
+          const { error } = outcomes[sizes.length + at]!;
           assert.equal(error?.code, 'ROW_REJECTED', error?.message);
           assert.equal(error.name, 'RowRejectedError');
-          assert.match(error.message, new RegExp(`"${tables[at]}"`));
-          if (tables[at] === 'cells') assert.match(error.message, /id = 3\b/);
+          assert.match(error.message, new RegExp(`"${table}"`));
+          if (table === 'cells') assert.match(error.message, /id = 3\b/);
         }
       });
     });
@@ -346,8 +342,8 @@ void describe('a key too long for the cache', () => {
 
   void it('is set aside, or named', async () => {
     await withDatabase(build, async ({ file, options }) => {
-      for (const way of WAYS) {
-        for (const batchSize of [1, 2, 1000]) {
+      for (const way of TWO) {
+        for (const batchSize of [2, 1000]) {
           const own = options(way, `${way}-${batchSize}`);
           const report = await sync({ ...own, batchSize, onRowError: 'quarantine' });
           const aside = Object.values(report.tables).map((table) => table.rowsQuarantined);
@@ -380,7 +376,7 @@ void describe('a key too long for the cache', () => {
         ]);
       },
       async ({ file, options }) => {
-        for (const way of WAYS) {
+        for (const way of TWO) {
           const report = await sync({ ...options(way), onRowError: 'quarantine' });
           assert.equal(report.tables['t']?.rowsQuarantined, 1, way);
           await assertCacheEquals(file, options(way).cacheDir, { way, where: { t: 'v <> 2' } });
@@ -452,7 +448,7 @@ void describe('rows that make large answers', () => {
         ]);
       },
       async ({ file, options }) => {
-        for (const way of WAYS) {
+        for (const way of TWO) {
           for (const batchSize of way === 'http' ? [1, 1000] : [1]) {
             const own = options(way, `${way}-${batchSize}`);
             await sync({ ...own, batchSize });
@@ -477,7 +473,6 @@ void describe('rows that make large answers', () => {
         const { maxRssBytes = 0 } = outcome!;
         assert.equal(outcome?.error, undefined);
         assert.equal(outcome?.report?.tables['t']?.rowsWritten, 400);
-        console.error('RSS', maxRssBytes / MB);
         assert.ok(maxRssBytes < 700 * MB, `${Math.round(maxRssBytes / MB)} MB resident`);
       },
     );

@@ -134,15 +134,20 @@ function insertWhatFits(
 
 void describe('any schema with any rows', () => {
   void it(`is cached the same by small pages, from a file and over http (seed ${SEED})`, async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    changeDatabase(file, 'PRAGMA journal_mode = WAL');
+    await using server = await startHranaServer({ file });
+    let run = 0;
     await fc.assert(
       fc.asyncProperty(
         database,
         fc.constantFrom(1, 2, 3, 7),
         fc.constantFrom(4096, 10_000, 4_000_000),
         async (tables, batchSize, maxPageBytes) => {
-          await using dir = await TempDirectory.make();
-          const file = dir.join('source.db');
+          const caches = `run ${run++}`;
           changeDatabase(file, (db) => {
+            for (let at = 0; at < 3; at++) db.exec(`DROP TABLE IF EXISTS t${at}`);
             for (const [at, { ddl, rows }] of tables.entries()) {
               db.exec(`CREATE TABLE t${at} ${ddl}`);
               insertWhatFits(db, `t${at}`, rows);
@@ -150,13 +155,12 @@ void describe('any schema with any rows', () => {
           });
           // A key of large values has no place in the cache; a table whose columns hide the rowid may have none.
           const bounds = { batchSize, maxPageBytes, onRowError: 'quarantine', pool } as const;
-          await using server = await startHranaServer({ file });
           const digests: unknown[] = [];
           for (const [way, url] of [
             ['file', `file:${file}`],
             ['http', server.httpUrl],
           ] as const) {
-            const cacheDir = dir.join(way);
+            const cacheDir = dir.join(caches, way);
             await using storage = await StorageSync.open({ source: { url }, cacheDir, ...bounds });
             for (let round = 0; round < 2; round++) {
               const report = await storage.sync();
@@ -173,7 +177,7 @@ void describe('any schema with any rows', () => {
           assert.deepEqual(digests[1], digests[0]);
         },
       ),
-      { seed: SEED, numRuns: 30 },
+      { seed: SEED, numRuns: 14 },
     );
   });
 });
@@ -212,7 +216,7 @@ function assertOnceEach(keys: readonly unknown[], stayed: Iterable<unknown>): vo
 
 void describe('pages of a table that changes meanwhile', () => {
   for (const way of ['file', 'http'] as const) {
-    for (const maxRows of [1, 2, 3, 7]) {
+    for (const maxRows of way === 'file' ? [1, 3] : [2, 7]) {
       void it(`miss nothing that stayed and double nothing: ${way}, by ${maxRows}`, async () => {
         await using dir = await TempDirectory.make();
         const file = dir.join('source.db');

@@ -196,7 +196,12 @@ export function bytes(length: number, seed = 1): Uint8Array {
 /** Characters of all widths that look random and are the same each time. */
 export function text(length: number, seed = 1): string {
   const alphabet = Array.from('abc XYZ 0189 "\\ éüß €漢字 😀🜁');
-  return Array.from(bytes(length, seed), (byte) => alphabet[byte % alphabet.length]!).join('');
+  const some = Array.from(
+    bytes(Math.min(length, 5003), seed),
+    (byte) => alphabet[byte % alphabet.length]!,
+  );
+  const rest = some.slice(0, length % some.length || 0).join('');
+  return some.join('').repeat(Math.floor(length / Math.max(1, some.length))) + rest;
 }
 
 const keyValues: readonly Insertable[] = [...INTEGERS, ...REALS, ...SHORT_TEXTS, ...SHORT_BLOBS];
@@ -433,7 +438,7 @@ const shapes: ZooDatabase = {
     rows[7]![1] = bytes(5 * MB, 7);
     rows[8]![1] = text((5 * MB) / 2, 8);
     rows[30]![1] = 'x'.repeat(5 * MB);
-    rows[31]![1] = bytes(5 * MB, 31);
+    rows[31]![1] = bytes(MB, 31);
     rows[31]![2] = text(MB, 31);
     rows[45]![2] = `${text(100_000, 45)}\0${text(10, 4)}`;
     rows[46]![1] = '\u0001'.repeat(300_000);

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
-import { openCache, StorageSyncError } from '../../src/index.js';
+import { openCache, StorageSync, StorageSyncError } from '../../src/index.js';
 
 /** What became of a process that read a cache. */
 export interface ReadOutcome {
@@ -9,9 +9,9 @@ export interface ReadOutcome {
   readonly stderr: string;
 }
 
-/** Reads the table `t` in a process of its own, in every way that there is. */
-export async function readInChild(cacheDir: string): Promise<ReadOutcome> {
-  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), cacheDir], {
+/** Reads the table `t` in a process of its own, in every way that there is; with a URL, then syncs from there. */
+export async function readInChild(cacheDir: string, url = ''): Promise<ReadOutcome> {
+  const child = spawn(process.execPath, [fileURLToPath(import.meta.url), cacheDir, url], {
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   let stdout = '';
@@ -29,7 +29,7 @@ function isWrong(row: Readonly<Record<string, unknown>>): boolean {
   return row['v'] !== String(row['k']).replace('key', 'value');
 }
 
-async function main(cacheDir: string): Promise<void> {
+async function main(cacheDir: string, url: string): Promise<void> {
   let told: Record<string, unknown> = {};
   const attempt = async (what: string, read: () => void | Promise<void>): Promise<void> => {
     try {
@@ -57,7 +57,17 @@ async function main(cacheDir: string): Promise<void> {
       if (rows !== 3000) told = { ...told, wrong: `${rows} rows` };
     });
   });
+  if (url !== '') {
+    const { code } = told;
+    await attempt('sync', async () => {
+      await using storage = await StorageSync.open({ source: { url }, cacheDir, readerThreads: 1 });
+      await storage.sync();
+    });
+    told = { ...told, code };
+  }
   process.stdout.write(JSON.stringify(told));
 }
 
-if (process.argv[1] === fileURLToPath(import.meta.url)) await main(process.argv[2]!);
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  await main(process.argv[2]!, process.argv[3]!);
+}

@@ -247,7 +247,7 @@ void describe('the next sync', () => {
           });
         },
       ),
-      { seed: SEED, numRuns: 25 },
+      { seed: SEED, numRuns: 12 },
     );
   });
 
