@@ -227,11 +227,7 @@ void describe('point reads', () => {
       assert.throws(() => table.get(...key), { code: 'KEY_INVALID' });
     }
     for (const key of [NaN, undefined, true, 2n ** 70n, {}, 'k'.repeat(3000)]) {
-      assert.throws(
-        () => one.get(key as SqlValue),
-        { code: 'KEY_INVALID' },
-        String(key).slice(0, 20),
-      );
+      assert.throws(() => one.get(key as SqlValue), { code: 'KEY_INVALID' }, typeof key);
     }
     assert.throws(() => storage.cache.table('nope'), { code: 'TABLE_NOT_FOUND' });
     assert.throws(() => [...table.byIndex('nope', 1)], { code: 'KEY_INVALID' });

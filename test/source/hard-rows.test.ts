@@ -33,7 +33,10 @@ const TWO: readonly Way[] = ['native', 'http'];
 interface Place {
   readonly dir: TempDirectory;
   readonly file: string;
-  options(way: Way, name?: string): Pick<StorageSyncOptions, 'source' | 'transport' | 'cacheDir'>;
+  readonly options: (
+    way: Way,
+    name?: string,
+  ) => Pick<StorageSyncOptions, 'source' | 'transport' | 'cacheDir'>;
 }
 
 /** A database, and a server in front of it. */
@@ -114,7 +117,7 @@ void describe('TEXT that is not valid UTF-8', () => {
     void it(`is set aside or named over ${way}`, async () => {
       await withDatabase(build, async ({ file, options }) => {
         const tables = Object.keys(bad);
-        const sizes = [1, 3, 1000];
+        const sizes = way === 'native' ? [1, 3, 1000] : [3];
         const outcomes = await syncApart([
           ...sizes.map((batchSize) => ({
             ...options(way, `${way}-${batchSize}`),
@@ -448,8 +451,8 @@ void describe('rows that make large answers', () => {
         ]);
       },
       async ({ file, options }) => {
-        for (const way of TWO) {
-          for (const batchSize of way === 'http' ? [1, 1000] : [1]) {
+        for (const way of ['http'] as const) {
+          for (const batchSize of [1, 1000]) {
             const own = options(way, `${way}-${batchSize}`);
             await sync({ ...own, batchSize });
             await assertCacheEquals(file, own.cacheDir, { way: `${way} by ${batchSize}` });
@@ -464,15 +467,15 @@ void describe('rows that make large answers', () => {
       (db) => {
         const columns = Array.from({ length: 100 }, (_, i) => `c${i}`);
         db.exec(`CREATE TABLE t (id INTEGER PRIMARY KEY, ${columns.join(', ')});
-          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 400)
+          WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 250)
           INSERT INTO t SELECT i, ${columns.map(() => 'zeroblob(8000)').join(', ')} FROM n;`);
       },
       async ({ options }) => {
-        // 320 MB of rows in pages of 4 MB.
+        // 200 MB of rows in pages of 4 MB.
         const [outcome] = await syncApart([options('native')]);
-        const { maxRssBytes = 0 } = outcome!;
+        const { maxRssBytes } = outcome!;
         assert.equal(outcome?.error, undefined);
-        assert.equal(outcome?.report?.tables['t']?.rowsWritten, 400);
+        assert.equal(outcome?.report?.tables['t']?.rowsWritten, 250);
         assert.ok(maxRssBytes < 700 * MB, `${Math.round(maxRssBytes / MB)} MB resident`);
       },
     );

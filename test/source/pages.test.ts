@@ -190,7 +190,7 @@ async function readWhile(
   options: { readonly maxRows: number; readonly maxBytes?: number },
   change: (db: NativeDatabase, page: number) => void,
 ): Promise<unknown[]> {
-  await using source = openSource({ url });
+  await using source = await openSource({ url });
   const db = openDatabase(file);
   try {
     const keys: unknown[] = [];
@@ -352,13 +352,13 @@ void describe('pages of a table that changes meanwhile', () => {
     });
     await using server = await startHranaServer({ file });
     for (const url of [`file:${file}`, server.httpUrl]) {
-      await using source = openSource({ url });
+      await using source = await openSource({ url });
       const all: (readonly unknown[])[] = [];
       for await (const { rows } of source.pages('t', { maxRows: 1000 })) all.push(...rows);
       const resumed: (readonly unknown[])[] = [];
       let after: Parameters<typeof source.pages>[1] = { maxRows: 3 };
       for (let done = false; !done;) {
-        await using other = openSource({ url });
+        await using other = await openSource({ url });
         for await (const page of other.pages('t', after)) {
           resumed.push(...page.rows);
           after = { maxRows: 3, after: page.position };

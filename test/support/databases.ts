@@ -160,7 +160,8 @@ export const EDGE_TEXTS: readonly string[] = WIDTHS.flatMap((character) =>
   [31, 32, 39, 40, 41, 255, 256, 65_535, 65_536].flatMap((size) => {
     const width = Buffer.byteLength(character);
     const filled = character.repeat(Math.floor(size / width));
-    return [filled + 'x'.repeat(size - Buffer.byteLength(filled)), character.repeat(size)];
+    const byBytes = filled + 'x'.repeat(size - Buffer.byteLength(filled));
+    return size > 256 ? [byBytes] : [byBytes, character.repeat(size)];
   }),
 );
 

@@ -269,7 +269,7 @@ for (const transport of ['http', 'ws'] as const) {
       );
       for (const [id, row] of before) {
         const kept = now.get(id);
-        assert.ok(kept !== undefined, `the row ${id} is gone`);
+        assert.ok(kept !== undefined, `the row ${String(id)} is gone`);
         assert.ok(kept === row || kept === source.get(id));
       }
       const report = await sync(options);

@@ -129,8 +129,8 @@ void describe('a damaged cache file', () => {
       const shown = JSON.stringify(told);
       assert.equal(told['wrong'], undefined, shown);
       // What is not read is not found: then all went well, and the rows are right.
-      assert.match(String(told['code'] ?? ''), /^(CACHE_CORRUPT|TABLE_NOT_FOUND|)$/, shown);
-      assert.match(String(told['sync'] ?? ''), /^(CACHE_CORRUPT|)$/, shown);
+      assert.match(told['code'] ?? '', /^(CACHE_CORRUPT|TABLE_NOT_FOUND|)$/, shown);
+      assert.match(told['sync'] ?? '', /^(CACHE_CORRUPT|)$/, shown);
       if (told['sync'] === undefined) assert.deepEqual((await readInChild(cacheDir)).told, {});
     });
   }
