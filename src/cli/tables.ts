@@ -74,7 +74,7 @@ async function cacheTables(flags: CacheFlags, { secrets }: CommandContext): Prom
 
 async function sourceTables(flags: SourceFlags, { secrets }: CommandContext): Promise<TableList> {
   const options = resolveOptions(await syncSettings(flags, secrets, process.env));
-  const connection = connect({ ...options, ...options.source });
+  const connection = await connect({ ...options, ...options.source });
   try {
     const schema = await connection.snapshot(introspect);
     return listSchema(schema);

@@ -17,13 +17,13 @@ import { decodePosition, encodePosition } from './position.js';
 export interface ReaderHostOptions {
   readonly checksum: Checksum;
   /** How a source is reached. The seam by which tests put faults between. */
-  readonly connect?: (config: ConnectionConfig) => SourceConnection;
+  readonly connect?: (config: ConnectionConfig) => Promise<SourceConnection>;
 }
 
 const ENDED_REMEMBERED = 64;
 
 interface Session {
-  readonly connection: SourceConnection;
+  readonly connection: Promise<SourceConnection>;
   readonly abort: AbortController;
   /** Of the connection's retries, those already told. */
   retriesTold: number;
@@ -39,7 +39,7 @@ export class ReaderHost {
   readonly #sessions = new Map<string, Session>();
   readonly #ended = new Set<string>();
   readonly #checksum: Checksum;
-  readonly #connect: (config: ConnectionConfig) => SourceConnection;
+  readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
@@ -108,9 +108,7 @@ export class ReaderHost {
     if (!entry) return;
     this.#sessions.delete(session);
     entry.abort.abort(new SyncAbortedError());
-    // A native statement cannot be interrupted, and its connection must outlive it. Others are cut at once.
-    if (entry.connection.transport === 'client') void entry.connection.close();
-    else void entry.tail.finally(() => void entry.connection.close());
+    void closeConnection(entry);
   }
 
   async #on<T>(
@@ -120,12 +118,14 @@ export class ReaderHost {
     if (this.#ended.has(source.session)) throw new SyncAbortedError();
     const session = this.#session(source);
     const { signal } = session.abort;
-    const { connection, tail } = session;
-    const before = connection.transport === 'native' ? tail : Promise.resolve();
-    const turn = before.then(async () => {
+    const { tail } = session;
+    const take = async (): Promise<T> => {
+      const connection = await session.connection;
+      if (connection.transport === 'native') await tail;
       signal.throwIfAborted();
       return await work(connection, signal);
-    });
+    };
+    const turn = take();
     session.tail = Promise.allSettled([tail, turn]);
     return await untilAborted(turn, signal);
   }
@@ -150,6 +150,17 @@ export class ReaderHost {
       this.#sessions.set(source.session, session);
     }
     return session;
+  }
+}
+
+/** A native statement cannot be interrupted, and its connection must outlive it. Others are cut at once. */
+async function closeConnection({ connection, tail }: Session): Promise<void> {
+  try {
+    const opened = await connection;
+    if (opened.transport === 'native') await tail;
+    await opened.close();
+  } catch {
+    // Whoever asked for the connection was told why there is none.
   }
 }
 

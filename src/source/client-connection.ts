@@ -1,10 +1,10 @@
 import { createClient, type Client, type InValue, type ResultSet } from '@libsql/client';
 import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
+import { classify } from './client-errors.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
 import { RetryPolicy, type RetryOptions } from './retry.js';
-import { classify } from './source-errors.js';
 
 /** Turso and `sqld` refuse to answer more than this at once. */
 export const SERVER_RESPONSE_LIMIT = 10 * 1000 * 1000;

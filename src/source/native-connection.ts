@@ -1,8 +1,8 @@
-import { existsSync, statSync } from 'node:fs';
 import Database from 'libsql';
-import { ConfigError, SourceError } from '../errors.js';
+import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
+import { filePathOf, refuseMissing } from './file-url.js';
 import { notADatabase } from './source-errors.js';
 
 /** How long a statement waits for a lock that a writer of the file holds. */
@@ -82,49 +82,6 @@ export class NativeConnection implements SourceConnection {
       this.#statements.set(sql, statement);
     }
     return statement.all(params.map(bind)) as unknown as SqlValue[][];
-  }
-}
-
-/**
- * The path that a `file:` URL names.
- *
- * @throws {ConfigError} when the URL names a host.
- */
-export function filePathOf(url: string): string {
-  let rest = url.slice('file:'.length).replace(/[?#].*$/s, '');
-  if (rest.startsWith('//')) {
-    const end = rest.indexOf('/', 2);
-    const host = end < 0 ? rest.slice(2) : rest.slice(2, end);
-    if (host !== '' && host !== 'localhost') {
-      throw new ConfigError(`A file: URL cannot name a host, as this one does (${host}).`, {
-        hint: 'Write file:relative/path.db or file:///absolute/path.db.',
-      });
-    }
-    rest = end < 0 ? '' : rest.slice(end);
-  }
-  try {
-    return decodeURIComponent(rest);
-  } catch {
-    return rest;
-  }
-}
-
-export function refuseMissing(path: string): void {
-  if (path === '' || !existsSync(path)) {
-    throw new SourceError(
-      'SOURCE_NOT_FOUND',
-      `The source file ${JSON.stringify(path)} does not exist.`,
-      {
-        context: { path },
-        hint: 'Check --source; a relative path starts at the current directory.',
-      },
-    );
-  }
-  if (!statSync(path).isFile()) {
-    throw new SourceError('SOURCE_NOT_FOUND', `The source ${JSON.stringify(path)} is not a file.`, {
-      context: { path },
-      hint: 'Name the database file itself.',
-    });
   }
 }
 

@@ -1,8 +1,7 @@
 import { ConfigError } from '../errors.js';
 import type { Transport } from '../options.js';
-import { ClientConnection } from './client-connection.js';
 import type { SourceConnection } from './connection.js';
-import { filePathOf, NativeConnection, refuseMissing } from './native-connection.js';
+import { filePathOf, refuseMissing } from './file-url.js';
 import type { RetryOptions } from './retry.js';
 
 /** What it takes to reach a source. Plain data: it crosses threads. */
@@ -19,7 +18,7 @@ export interface ConnectionConfig extends RetryOptions {
  * @throws {SourceError} when a file does not exist; a server is first contacted by the first query.
  * @throws {ConfigError} when the URL is malformed or the transport does not fit it.
  */
-export function connect(config: ConnectionConfig): SourceConnection {
+export async function connect(config: ConnectionConfig): Promise<SourceConnection> {
   const isFile = /^file:/i.test(config.url);
   if (isFile) refuseMissing(filePathOf(config.url));
   if (config.transport === 'native' && !isFile) {
@@ -27,7 +26,11 @@ export function connect(config: ConnectionConfig): SourceConnection {
       hint: 'Leave the transport at "auto".',
     });
   }
-  return isFile && config.transport !== 'client'
-    ? new NativeConnection(config.url)
-    : new ClientConnection(config);
+  // Each brings a large module along, of which a thread needs one at most.
+  if (isFile && config.transport !== 'client') {
+    const { NativeConnection } = await import('./native-connection.js');
+    return new NativeConnection(config.url);
+  }
+  const { ClientConnection } = await import('./client-connection.js');
+  return new ClientConnection(config);
 }

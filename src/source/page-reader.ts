@@ -48,8 +48,6 @@ export interface Page {
 }
 
 const MIN_CUT_BYTES = 4096;
-/** A name that no column has: the mark of an unusual row. */
-const MARK = '"storage_sync:unusual"';
 /** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
 const MAX_UTF8_GROWTH = 3;
 /** What a number or a NULL counts in a row's size. */
@@ -363,16 +361,9 @@ class PageReader {
     // How SQLite turns damaged UTF-16 into UTF-8 cannot be foreseen here.
     if (this.#plan.encoding !== 'utf8') return false;
     if (unusual === null && usualText === null) return true;
-    const mark = unusual === null ? '0' : `(${unusual}) IS TRUE`;
-    const text =
-      usualText === null
-        ? 'NULL'
-        : `CAST(group_concat(${usualText}, '|') FILTER (WHERE NOT ${MARK}) AS BLOB)`;
-    return await this.#everySegment(
-      query,
-      `*, ${mark} AS ${MARK}`,
-      (inner) => `SELECT ${text}, count(*), max(${MARK}) FROM (${inner})`,
-    );
+    const text = usualText ?? "''";
+    const usual = unusual === null ? text : `CASE WHEN ${unusual} THEN NULL ELSE ${text} END`;
+    return await this.#textOfRowsIsPlain(query, usual);
   }
 
   /**
@@ -383,27 +374,22 @@ class PageReader {
     const { textOnly } = this.#projection;
     if (this.#plan.encoding !== 'utf8') return false;
     if (textOnly === null) return true;
-    return await this.#everySegment(
-      query,
-      '*',
-      (inner) => `SELECT CAST(group_concat(${textOnly}, '|') AS BLOB), count(*), 0 FROM (${inner})`,
-    );
+    return await this.#textOfRowsIsPlain(query, textOnly);
   }
 
-  /** Runs an aggregate (joined TEXT, rows, mark) over the page's rows: whether the text is plain and nothing marked. */
-  async #everySegment(
-    query: Query,
-    list: string,
-    aggregate: (inner: string) => string,
-  ): Promise<boolean> {
+  /** Joins an expression over the page's rows: whether none is NULL, and the whole is valid UTF-8 without a NUL. */
+  async #textOfRowsIsPlain(query: Query, text: string): Promise<boolean> {
     let rowsLeft = this.#bounds.maxRows;
     for (const segment of this.#segments(this.#start)) {
       if (rowsLeft <= 0) break;
-      const inner = this.#statement(list, segment.where, rowsLeft);
-      const [row] = await query(aggregate(inner), segment.params);
-      const [text, rows, marked] = row!;
-      if (Number(marked ?? 0) !== 0) return false;
-      if (text instanceof Uint8Array && (text.includes(0) || !isUtf8(text))) return false;
+      const inner = this.#statement(`${text} AS joined`, segment.where, rowsLeft);
+      const [found] = await query(
+        `SELECT CAST(group_concat(joined, '|') AS BLOB), count(*), count(joined) FROM (${inner})`,
+        segment.params,
+      );
+      const [bytes, rows, usual] = found!;
+      if (Number(usual) < Number(rows)) return false;
+      if (bytes instanceof Uint8Array && (bytes.includes(0) || !isUtf8(bytes))) return false;
       rowsLeft -= Number(rows);
     }
     return true;

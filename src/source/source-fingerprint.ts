@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
-import { filePathOf } from './native-connection.js';
+import { filePathOf } from './file-url.js';
 
 /**
  * Tells sources apart without keeping their URLs. A file is known by its real path; a server by host and path, so that

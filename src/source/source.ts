@@ -38,9 +38,9 @@ export interface PagesOptions extends Partial<PageBounds> {
  * Opens a source for reading in this thread: its schema and its tables, page by page. A sync does this in threads of
  * its own.
  */
-export function openSource(options: OpenSourceOptions): Source {
+export async function openSource(options: OpenSourceOptions): Promise<Source> {
   return new Source(
-    connect({
+    await connect({
       url: options.url,
       authToken: options.authToken,
       requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,

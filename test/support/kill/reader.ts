@@ -16,7 +16,7 @@ class WatchedReaderHost extends ReaderHost {
 
 const host = new WatchedReaderHost({
   checksum: await loadChecksum(),
-  connect: (config) => new WatchedConnection(connect(config)),
+  connect: async (config) => new WatchedConnection(await connect(config)),
 });
 onSessionEnded((session) => host.endSession(session));
 
