@@ -1,0 +1,30 @@
+/** What one run of one target cost. */
+export interface Figures {
+  readonly rows: number;
+  readonly wallMs: number;
+  readonly rowsPerSecond: number;
+  /** Of the whole process, all its threads. */
+  readonly cpuUsPerRow: number;
+  /** The highest resident memory above that of the idle process. Pages of mapped files are in it. */
+  readonly peakRssBytes: number;
+  /** The same without mapped files; null where the system does not tell. */
+  readonly peakAnonBytes: number | null;
+  readonly loopDelayP99Ms: number;
+  readonly loopDelayMaxMs: number;
+  /** Of the files that the target left. */
+  readonly diskBytes: number;
+}
+
+export type FigureName = keyof Figures;
+
+export const FIGURE_NAMES: readonly FigureName[] = [
+  'rows',
+  'wallMs',
+  'rowsPerSecond',
+  'cpuUsPerRow',
+  'peakRssBytes',
+  'peakAnonBytes',
+  'loopDelayP99Ms',
+  'loopDelayMaxMs',
+  'diskBytes',
+];

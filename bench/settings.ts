@@ -1,0 +1,96 @@
+import { Command, InvalidArgumentError } from 'commander';
+import { TRIALS, type Trial } from './trials.js';
+
+const DEFAULT_ROUNDS = 5;
+const DEFAULT_SEED = 1;
+const QUICK_ROUNDS = 2;
+const QUICK_SHARE = 0.05;
+
+export interface Settings {
+  readonly trials: readonly Trial[];
+  readonly rounds: number;
+  readonly seed: number;
+  /** Path of the JSON file; the picture lies beside it. */
+  readonly out: string | undefined;
+  readonly isProfiling: boolean;
+}
+
+interface RawSettings {
+  readonly quick?: true;
+  readonly rows?: number;
+  readonly rounds?: number;
+  readonly seed: number;
+  readonly trials?: readonly string[];
+  readonly targets?: readonly string[];
+  readonly out?: string;
+  readonly cpuProf?: true;
+}
+
+/** Reads the command line. Prints help or what is wrong with it, and ends the process then. */
+export function parseSettings(args: readonly string[]): Settings {
+  const command = new Command('bench')
+    .description(
+      'Measures storage-sync against what one would write without it, and against limits.',
+    )
+    .option('--quick', 'a twentieth of the rows, two rounds: shows that all works, measures little')
+    .option('--rows <n>', 'rows in every trial', parseCount)
+    .option('--rounds <n>', `measured rounds (default: ${DEFAULT_ROUNDS})`, parseCount)
+    .option('--seed <n>', 'seed of the generated data', parseCount, DEFAULT_SEED)
+    .option('--trials <ids>', 'only these trials, with commas between', parseList)
+    .option('--targets <ids>', 'only these targets, with commas between', parseList)
+    .option('--out <file>', 'the JSON file (default: bench/results/<time>.json)')
+    .option('--cpu-prof', 'also write and sum up CPU profiles; the figures then suffer')
+    .addHelpText('after', () => `\nTrials:\n${describeTrials()}`)
+    .parse(args, { from: 'user' });
+  const raw = command.opts<RawSettings>();
+  const trials = TRIALS.filter(({ id }) => raw.trials?.includes(id) ?? true)
+    .map((trial) => chooseTargets(trial, raw.targets))
+    .filter((trial) => trial !== null)
+    .map((trial) => ({ ...trial, rows: rowsOf(trial, raw) }));
+  const known = new Set(TRIALS.map(({ id }) => id));
+  const unknown = raw.trials?.find((id) => !known.has(id));
+  if (unknown !== undefined) command.error(`There is no trial ${JSON.stringify(unknown)}.`);
+  if (trials.length === 0) command.error('No trial has these targets.');
+  return {
+    trials,
+    rounds: raw.rounds ?? (raw.quick ? QUICK_ROUNDS : DEFAULT_ROUNDS),
+    seed: raw.seed,
+    out: raw.out,
+    isProfiling: raw.cpuProf ?? false,
+  };
+}
+
+function chooseTargets(trial: Trial, ids: readonly string[] | undefined): Trial | null {
+  const [first, ...others] = trial.targets.filter(({ id }) => ids?.includes(id) ?? true);
+  if (!first) return null;
+  // Goals speak of the target that comes first in the table.
+  const goals = first === trial.targets[0] ? trial.goals : [];
+  return { ...trial, targets: [first, ...others], goals };
+}
+
+function rowsOf(trial: Trial, { rows, quick }: RawSettings): number {
+  return rows ?? (quick ? Math.ceil(trial.rows * QUICK_SHARE) : trial.rows);
+}
+
+function describeTrials(): string {
+  return TRIALS.map(
+    ({ id, title, rows, targets }) =>
+      `  ${id.padEnd(10)} ${title}; ${rows} rows\n` +
+      `${' '.repeat(13)}${targets.map((target) => target.id).join(', ')}`,
+  ).join('\n');
+}
+
+function parseCount(text: string): number {
+  const count = Number(text);
+  if (!Number.isSafeInteger(count) || count < 1) {
+    throw new InvalidArgumentError('It must be a whole number of at least 1.');
+  }
+  return count;
+}
+
+function parseList(text: string): readonly string[] {
+  return text
+    .split(',')
+    .map((item) => item.trim())
+    .filter((item) => item !== '');
+}

@@ -1,0 +1,15 @@
+import type { Target } from './target.js';
+
+/**
+ * How each target is loaded. Loading is left to the process that runs it, so that its memory is measured from before
+ * its modules are there.
+ */
+export const TARGET_LOADERS = {
+  'storage-sync': async (): Promise<Target> => (await import('./storage-sync.js')).storageSync,
+  'hand-written-loop': async (): Promise<Target> =>
+    (await import('./hand-written-loop.js')).handWrittenLoop,
+  'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,
+  'fetch-read': async (): Promise<Target> => (await import('./fetch-read.js')).fetchRead,
+} as const;
+
+export type TargetProgram = keyof typeof TARGET_LOADERS;

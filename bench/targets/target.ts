@@ -1,0 +1,22 @@
+import type { SourceTable } from '../data/data-file.js';
+
+export interface TargetContext {
+  readonly url: string;
+  readonly tables: readonly SourceTable[];
+  /** Empty, and of this run alone. */
+  readonly directory: string;
+}
+
+/** One way to do a trial's work. */
+export interface Target {
+  /** What is done before the clock starts: nothing that a full sync would have to do. */
+  prepare(context: TargetContext): TargetRun | Promise<TargetRun>;
+}
+
+export interface TargetRun {
+  /** The work that is measured. Resolves to the rows read, once they are durable where the target keeps them. */
+  run(): Promise<number>;
+  /** The rows that are now kept, counted after the clock has stopped; null where none are. */
+  countKept(): number | null;
+  close(): Promise<void>;
+}

@@ -1,0 +1,133 @@
+import type { DataKind } from './data/data-file.js';
+import type { FigureName } from './figures.js';
+import type { TargetProgram } from './targets/target-table.js';
+
+/** A program in a trial, and the setting it has to itself. */
+export interface TrialTarget {
+  readonly id: string;
+  readonly title: string;
+  readonly program: TargetProgram;
+  /** Added by the server to every answer. */
+  readonly latencyMs?: number;
+}
+
+/** A bound on the median of a figure of the first target, or on its ratio to another target's. */
+export interface Goal {
+  readonly figure: FigureName;
+  readonly against?: string;
+  readonly atLeast?: number;
+  readonly atMost?: number;
+}
+
+export interface Trial {
+  readonly id: string;
+  readonly title: string;
+  readonly source: 'file' | 'http';
+  readonly data: DataKind;
+  readonly rows: number;
+  /** The first is the one that the others are measured against. */
+  readonly targets: readonly [TrialTarget, ...TrialTarget[]];
+  readonly goals: readonly Goal[];
+}
+
+const STORAGE_SYNC: TrialTarget = {
+  id: 'storage-sync',
+  title: 'storage-sync',
+  program: 'storage-sync',
+};
+
+const HAND_WRITTEN: TrialTarget = {
+  id: 'hand-written',
+  title: 'hand-written loop',
+  program: 'hand-written-loop',
+};
+
+const BARE_READ: TrialTarget = { id: 'bare-read', title: 'bare read', program: 'bare-read' };
+
+const FETCH_READ: TrialTarget = { id: 'fetch-read', title: 'bare fetch', program: 'fetch-read' };
+
+const FILE_TARGETS = [STORAGE_SYNC, HAND_WRITTEN, BARE_READ] as const;
+
+const RESPONSIVE: readonly Goal[] = [
+  { figure: 'loopDelayP99Ms', atMost: 10 },
+  { figure: 'loopDelayMaxMs', atMost: 50 },
+];
+
+export const TRIALS: readonly Trial[] = [
+  {
+    id: 'file',
+    title: 'Full sync of a file, UUID text keys',
+    source: 'file',
+    data: 'records',
+    rows: 400_000,
+    targets: FILE_TARGETS,
+    goals: [
+      { figure: 'rowsPerSecond', against: 'hand-written', atLeast: 5 },
+      { figure: 'wallMs', against: 'bare-read', atMost: 0.8 },
+      { figure: 'peakAnonBytes', atMost: 256 * 1024 * 1024 },
+      ...RESPONSIVE,
+    ],
+  },
+  {
+    id: 'http',
+    title: 'Full sync over HTTP, UUID text keys',
+    source: 'http',
+    data: 'records',
+    rows: 100_000,
+    targets: [STORAGE_SYNC, HAND_WRITTEN, FETCH_READ],
+    goals: [
+      { figure: 'rowsPerSecond', against: 'hand-written', atLeast: 4 },
+      { figure: 'cpuUsPerRow', against: 'hand-written', atMost: 0.25 },
+      ...RESPONSIVE,
+    ],
+  },
+  {
+    id: 'latency',
+    title: 'Full sync over HTTP, 50 ms added to every answer',
+    source: 'http',
+    data: 'records',
+    rows: 100_000,
+    targets: [
+      { ...STORAGE_SYNC, id: 'storage-sync-50ms', title: 'storage-sync, 50 ms', latencyMs: 50 },
+      { ...STORAGE_SYNC, title: 'storage-sync, 0 ms' },
+      { ...HAND_WRITTEN, title: 'hand-written loop, 50 ms', latencyMs: 50 },
+    ],
+    goals: [{ figure: 'rowsPerSecond', against: 'storage-sync', atLeast: 0.85 }],
+  },
+  {
+    id: 'memory',
+    title: 'Full sync of an agent memory',
+    source: 'file',
+    data: 'memory',
+    rows: 40_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+  {
+    id: 'wide',
+    title: 'Full sync of rows of 100 columns',
+    source: 'file',
+    data: 'wide',
+    rows: 40_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+  {
+    id: 'tiny',
+    title: 'Full sync of rows of two integers',
+    source: 'file',
+    data: 'tiny',
+    rows: 1_000_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+  {
+    id: 'documents',
+    title: 'Full sync of rows of 20 kB',
+    source: 'file',
+    data: 'documents',
+    rows: 10_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+];
