@@ -13,6 +13,8 @@ export interface Figures {
   readonly loopDelayMaxMs: number;
   /** Of the files that the target left. */
   readonly diskBytes: number;
+  /** Cores that the rest of the machine kept busy meanwhile, on average: the less, the better the other figures. */
+  readonly otherCores: number;
 }
 
 export type FigureName = keyof Figures;
@@ -27,4 +29,5 @@ export const FIGURE_NAMES: readonly FigureName[] = [
   'loopDelayP99Ms',
   'loopDelayMaxMs',
   'diskBytes',
+  'otherCores',
 ];

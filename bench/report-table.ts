@@ -12,6 +12,7 @@ const SHOWN_FIGURES: readonly FigureName[] = [
   'loopDelayP99Ms',
   'loopDelayMaxMs',
   'diskBytes',
+  'otherCores',
 ];
 
 /** A trial's medians, ratios and goals, for a terminal. */

@@ -1,3 +1,4 @@
+import { cpus } from 'node:os';
 import { monitorEventLoopDelay, performance } from 'node:perf_hooks';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { readProcessMemory, resetPeakMemory } from './process-memory.js';
@@ -20,11 +21,14 @@ async function runTrial({ program, context }: TrialRunSpec): Promise<TrialRunRes
     // It measures from its first tick on.
     await sleep(3 * LOOP_DELAY_RESOLUTION_MS);
 
+    const machineBefore = machineCpuUs();
     const cpuBefore = process.cpuUsage();
     const start = performance.now();
     const rows = await prepared.run();
     const wallMs = performance.now() - start;
     const cpu = process.cpuUsage(cpuBefore);
+    const cpuUs = cpu.user + cpu.system;
+    const machineUs = machineCpuUs() - machineBefore;
 
     // A run that never let the loop turn shows as one delay of its whole length, but only once the loop turns.
     await sleep(2 * LOOP_DELAY_RESOLUTION_MS);
@@ -37,7 +41,8 @@ async function runTrial({ program, context }: TrialRunSpec): Promise<TrialRunRes
       rows,
       rowsKept: prepared.countKept(),
       wallMs,
-      cpuUs: cpu.user + cpu.system,
+      cpuUs,
+      otherCpuUs: Math.max(0, machineUs - cpuUs),
       idleRssBytes,
       idleAnonBytes: idle?.anonymousBytes ?? null,
       peakRssBytes: peak?.peakResidentBytes ?? process.resourceUsage().maxRSS * 1024,
@@ -47,6 +52,11 @@ async function runTrial({ program, context }: TrialRunSpec): Promise<TrialRunRes
   } finally {
     await prepared.close();
   }
+}
+
+/** What all processes together have used since the machine started. */
+function machineCpuUs(): number {
+  return cpus().reduce((sum, { times }) => sum + 1000 * (times.user + times.nice + times.sys), 0);
 }
 
 const result = await runTrial(JSON.parse(process.argv[2] ?? '') as TrialRunSpec);

@@ -48,6 +48,7 @@ export async function runTrialProcess(request: TrialRunRequest): Promise<Figures
       loopDelayP99Ms: result.loopDelayP99Ms,
       loopDelayMaxMs: result.loopDelayMaxMs,
       diskBytes: bytesUnder(directory),
+      otherCores: result.otherCpuUs / (1000 * result.wallMs),
     };
   } finally {
     rmSync(directory, { recursive: true, force: true });

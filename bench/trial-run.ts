@@ -13,6 +13,8 @@ export interface TrialRunResult {
   readonly rowsKept: number | null;
   readonly wallMs: number;
   readonly cpuUs: number;
+  /** Processor time of all other processes while the work ran. */
+  readonly otherCpuUs: number;
   readonly idleRssBytes: number;
   readonly idleAnonBytes: number | null;
   readonly peakRssBytes: number;

@@ -46,6 +46,7 @@ void test('the picture shows every trial and target, and what is in it cannot br
     loopDelayP99Ms: 1,
     loopDelayMaxMs: 2,
     diskBytes: 0,
+    otherCores: 0,
   };
   const trials = TRIALS.map((trial) =>
     summarizeTrial(
@@ -82,6 +83,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
       loopDelayP99Ms: 0,
       loopDelayMaxMs: 0,
       diskBytes: 0,
+      otherCores: 0,
     },
   });
   const summary = summarizeTrial({ ...trial, targets: [own, other] }, [
