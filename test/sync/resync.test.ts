@@ -88,7 +88,7 @@ const statement = fc.oneof(
     }),
   },
   {
-    weight: 2,
+    weight: 5,
     arbitrary: fc.record({
       kind: fc.constant('update' as const),
       table: fc.constantFrom(...NAMES),
@@ -147,10 +147,10 @@ function apply(db: NativeDatabase, statements: readonly Statement[]): void {
           : table === 'nullable' && n === 0
             ? [null]
             : [text];
+    const rowid = table === 'texts' ? 'k' : 'rowid';
     const nth = (at: number) =>
-      table === 'texts'
-        ? `k IN (SELECT k FROM texts ORDER BY v, k LIMIT 1 OFFSET ${at})`
-        : `rowid IN (SELECT rowid FROM ${table} ORDER BY v, rowid LIMIT 1 OFFSET ${at})`;
+      `${rowid} IN (SELECT ${rowid} FROM ${table} ORDER BY v, ${rowid}
+        LIMIT 1 OFFSET ${at} % max(1, (SELECT count(*) FROM ${table})))`;
     switch (change.kind) {
       case 'insert': {
         const columns = [...key, 'v', 'w'];
