@@ -6,8 +6,10 @@ import {
   describeKey,
   findBoundary,
   readPageSplitting,
+  type PageForm,
   type RejectedRow,
 } from '../source/page-reader.js';
+import { packedCells } from '../source/projection.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
@@ -81,8 +83,14 @@ export class ReaderHost {
     const position = decodePosition(request.position);
     const bounds = { ...request.bounds, upTo: decodePosition(request.upTo) };
     return await this.#on(source, async (connection, signal) => {
-      const page = await readPageSplitting(connection, plan, position, bounds, signal);
-      const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
+      const read = (form: PageForm) =>
+        readPageSplitting(connection, plan, position, bounds, signal, form);
+      let page = await read('packed');
+      let builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
+      if (page.packed && !builder.addPacked(page.packed, packedCells(plan))) {
+        builder = new BatchBuilder(plan, this.#checksum);
+        page = await read('rows');
+      }
       const rejected: RejectedRow[] = [...page.rejected];
       for (const row of page.rows) {
         const reason = builder.add(row);

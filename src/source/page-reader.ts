@@ -13,7 +13,8 @@ import {
   type KeysetSegment,
 } from './keyset.js';
 import type { TablePlan } from './plan.js';
-import { exactCell, projectionOf, type Projection } from './projection.js';
+import { lastPackedRow } from './packed-row.js';
+import { exactCell, packedCells, projectionOf, type Projection } from './projection.js';
 import { quoteIdentifier } from './sql.js';
 
 export interface PageBounds {
@@ -33,8 +34,19 @@ export interface RejectedRow {
   readonly reason: string;
 }
 
+/** Rows in the form of a projection's `packed` list. */
+export interface PackedRows {
+  readonly bytes: Buffer;
+  readonly count: number;
+}
+
+/** How a page is to be read. */
+export type PageForm = 'rows' | 'packed' | 'exact';
+
 /** A run of rows in scan order, each with the values of the plan's columns, then the rowid where the plan reads it. */
 export interface Page {
+  /** Instead of `rows`, where it was asked for: the rows as bytes, see {@link PackedCell}. */
+  readonly packed?: PackedRows;
   readonly rows: readonly (readonly Cell[])[];
   readonly rejected: readonly RejectedRow[];
   /** Where the next page begins: behind this. Null only when nothing was ever read. */
@@ -70,7 +82,7 @@ export async function readPage(
   position: readonly Cell[] | null,
   bounds: PageBounds,
   signal?: AbortSignal,
-  exactly = false,
+  form: PageForm = 'rows',
 ): Promise<Page> {
   const maxBytes =
     connection.maxResponseBytes === null
@@ -78,9 +90,9 @@ export async function readPage(
       : Math.min(bounds.maxBytes, Math.floor(connection.maxResponseBytes * RESPONSE_SHARE));
   const reader = new PageReader(connection, plan, position, { ...bounds, maxBytes }, signal);
   if (connection.mustCheckText) {
-    return await connection.snapshot((query) => reader.read(query, exactly), signal);
+    return await connection.snapshot((query) => reader.read(query, form), signal);
   }
-  return await reader.read(connection.query, exactly);
+  return await reader.read(connection.query, form);
 }
 
 /**
@@ -124,19 +136,13 @@ export async function readPageSplitting(
   position: readonly Cell[] | null,
   bounds: PageBounds,
   signal?: AbortSignal,
+  preferred: PageForm = 'rows',
 ): Promise<Page> {
   let maxRows = bounds.maxRows;
-  let exactly = false;
+  let form = preferred;
   for (;;) {
     try {
-      const page = await readPage(
-        connection,
-        plan,
-        position,
-        { ...bounds, maxRows },
-        signal,
-        exactly,
-      );
+      const page = await readPage(connection, plan, position, { ...bounds, maxRows }, signal, form);
       return maxRows < bounds.maxRows
         ? { ...page, nextMaxRows: Math.min(page.nextMaxRows, maxRows) }
         : page;
@@ -144,7 +150,7 @@ export async function readPageSplitting(
       if (!(error instanceof SourceError)) throw error;
       if (error.code === 'SOURCE_RESPONSE_TOO_LARGE' && maxRows > 1) {
         maxRows = Math.max(1, Math.floor(maxRows / 2));
-      } else if (error.context['serverFailed'] === true && !exactly) exactly = true;
+      } else if (error.context['serverFailed'] === true && form !== 'exact') form = 'exact';
       else throw error;
     }
   }
@@ -214,11 +220,12 @@ class PageReader {
     this.#projection = projectionOf(plan, connection, maxCellBytes);
   }
 
-  /** @param exactly read every row by the exact list. */
-  async read(query: Query, exactly: boolean): Promise<Page> {
+  async read(query: Query, form: PageForm): Promise<Page> {
     const { maxRows } = this.#bounds;
-    if (exactly) return await this.#readExactly(query);
+    if (form === 'exact') return await this.#readExactly(query);
     if (this.#connection.mustCheckText) {
+      const packed = form === 'packed' ? await this.#readPacked(query) : null;
+      if (packed) return packed;
       if (await this.#isUsual(query)) {
         const rows = await this.#select(query, this.#projection.bare, this.#start, maxRows);
         return await this.#assemble(
@@ -353,6 +360,51 @@ class PageReader {
   async #keysBehind(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
     const found = await this.#select(query, this.#projection.keys, position, 1);
     return found.map((row) => decodeExact(row, this.#plan.encoding));
+  }
+
+  /** The page as bytes, or null where its rows do not fit that form or the page's bounds. */
+  async #readPacked(query: Query): Promise<Page | null> {
+    const { maxRows, maxBytes, maxRowBytes, upTo } = this.#bounds;
+    const { packed } = this.#projection;
+    if (packed === null || maxRowBytes < maxBytes) return null;
+    const parts: Buffer[] = [];
+    let count = 0;
+    let bytes = 0;
+    for (const segment of this.#segments(this.#start)) {
+      if (count >= maxRows) break;
+      const inner = this.#statement(`${packed} AS packed`, segment.where, maxRows - count);
+      const [found] = await query(
+        `SELECT CAST(group_concat(packed, '') AS BLOB), count(*), count(packed) FROM (${inner})`,
+        segment.params,
+      );
+      const [part, rows, fitting] = found!;
+      if (Number(fitting) < Number(rows)) return null;
+      count += Number(rows);
+      if (part instanceof Uint8Array) {
+        bytes += part.byteLength;
+        if (bytes > maxBytes || !isUtf8(part)) return null;
+        parts.push(Buffer.from(part.buffer, part.byteOffset, part.byteLength));
+      }
+    }
+    const joined = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
+    const done = count < maxRows;
+    let position = this.#start;
+    if (count > 0) {
+      const last = lastPackedRow(joined, packedCells(this.#plan));
+      if (last === null) return null;
+      position = this.#positionOf(last);
+    }
+    if (done) position = upTo ?? position;
+    const nextMaxRows = this.#nextMaxRows(count, bytes);
+    return {
+      packed: { bytes: joined, count },
+      rows: [],
+      rejected: [],
+      position,
+      done,
+      bytes,
+      nextMaxRows,
+    };
   }
 
   /** Whether the bare list will do for the page: no unusual row, and all TEXT plain. One look at the rows. */

@@ -15,6 +15,7 @@ import { quoteIdentifier, quoteText } from './sql.js';
 export interface PlanColumn {
   readonly name: string;
   readonly affinity: Affinity;
+  readonly notNull: boolean;
   /** True in a STRICT table, where the affinity is the type. */
   readonly strict: boolean;
 }
@@ -118,7 +119,7 @@ function planTable(
 
   const columns = columnNames.map((name): PlanColumn => {
     const column = table.columns.find((candidate) => candidate.name === name)!;
-    return { name, affinity: column.affinity, strict: table.strict };
+    return { name, affinity: column.affinity, notNull: column.notNull, strict: table.strict };
   });
   const keyNullable = key.columns.some(
     (name) => !table.columns.find((column) => column.name === name)!.notNull,

@@ -15,18 +15,35 @@ export class RowEncoder {
 
   /** Writes the first `width` values and returns the end. The target must have {@link rowBound} bytes left. */
   write(target: Buffer, at: number, row: readonly SqlValue[], width: number): number {
-    if (width < 16) target[at++] = 0x90 | width;
-    else {
-      target[at] = 0xdc;
-      target[at + 1] = width >>> 8;
-      target[at + 2] = width & 0xff;
-      at += 3;
-    }
-    for (let i = 0; i < width; i++) at = this.#writeValue(target, at, row[i]!);
+    at = this.writeHeader(target, at, width);
+    for (let i = 0; i < width; i++) at = this.writeValue(target, at, row[i]!);
     return at;
   }
 
-  #writeValue(target: Buffer, at: number, value: SqlValue): number {
+  /** Writes the header of a row, for values that follow one by one. */
+  writeHeader(target: Buffer, at: number, width: number): number {
+    if (width < 16) {
+      target[at] = 0x90 | width;
+      return at + 1;
+    }
+    target[at] = 0xdc;
+    target[at + 1] = width >>> 8;
+    target[at + 2] = width & 0xff;
+    return at + 3;
+  }
+
+  /** Writes TEXT that is UTF-8 bytes already. */
+  writeTextBytes(target: Buffer, at: number, source: Buffer, start: number, end: number): number {
+    at = writeTextHeader(target, at, end - start);
+    if (end - start < SHORT_COPY) {
+      for (let i = start; i < end; i++) target[at++] = source[i]!;
+      return at;
+    }
+    source.copy(target, at, start, end);
+    return at + end - start;
+  }
+
+  writeValue(target: Buffer, at: number, value: SqlValue): number {
     switch (typeof value) {
       case 'string':
         return this.#writeText(target, at, value);
@@ -152,6 +169,7 @@ export class RowEncoder {
 
 /** Up to here a loop beats the call into native code. */
 const SHORT_TEXT = 40;
+const SHORT_COPY = 24;
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 

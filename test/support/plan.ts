@@ -7,7 +7,7 @@ export function planOf(width: number, keyColumns = 1): TablePlan {
   return {
     name: 't',
     encoding: 'utf8',
-    columns: names.map((name) => ({ name, affinity: 'blob', strict: false })),
+    columns: names.map((name) => ({ name, affinity: 'blob', notNull: false, strict: false })),
     key,
     keyNames: names.slice(0, keyColumns),
     keyNullable: false,
