@@ -67,7 +67,7 @@ export async function runChild(
   );
   clearTimeout(killTimer);
   clearTimeout(hangTimer);
-  if (hangs) throw new Error(`a child hung: ${JSON.stringify(order)}\n${stderr}`);
+  if (hangs) throw new Error(`a child hung: ${JSON.stringify(order)}\n${stdout}${stderr}`);
   if (signal === 'SIGKILL') {
     const point = stderr.split(KILLED_AT)[1]?.trimEnd() ?? `${killAfterMs} ms`;
     return { kind: 'killed', point, elapsedMs: performance.now() - startedAt };
