@@ -18,85 +18,15 @@ import { TempDirectory } from '../support/temp.js';
 const REQUEST_TIMEOUT_MS = 300;
 const RETRIES = 2;
 
-let pool: WorkerPool;
-let dir: TempDirectory;
-let file: string;
-let server: HranaServer;
-let caches = 0;
-
-before(async () => {
-  pool = new WorkerPool({ readerThreads: 2 });
-  dir = await TempDirectory.make();
-  file = dir.join('source.db');
-  changeDatabase(file, (db) => {
-    db.exec(`CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT, round INTEGER);
-             CREATE TABLE b (k TEXT PRIMARY KEY NOT NULL, v BLOB);`);
-    insert(
-      db,
-      'a',
-      Array.from({ length: 300 }, (_, i) => [BigInt(i * 3), text(30, i + 1), 0n]),
-    );
-    insert(
-      db,
-      'b',
-      Array.from({ length: 40 }, (_, i) => [`key ${i}`, bytes(500, i + 1)]),
-    );
-  });
-  server = await startHranaServer({ file });
-});
-afterEach(async () => {
-  await server.clearFaults();
-});
-after(async () => {
-  await server.close();
-  await dir[Symbol.asyncDispose]();
-  await pool.close();
-});
-
 type Transport = 'http' | 'ws';
 
-function optionsFor(transport: Transport): StorageSyncOptions {
-  return {
-    source: { url: transport === 'http' ? server.httpUrl : server.wsUrl },
-    cacheDir: dir.join(`cache ${++caches}`),
-    batchSize: 50,
-    requestTimeoutMs: REQUEST_TIMEOUT_MS,
-    retries: RETRIES,
-    retryInitialMs: 5,
-    retryMaxMs: 30,
-  };
-}
-
-let rounds = 0;
-
-/** Changes some rows, in both halves of the table; adds and removes some. */
-function changeSource(): void {
-  const round = ++rounds;
-  changeDatabase(
-    file,
-    `UPDATE a SET round = ${round} WHERE id % 7 = ${round % 7};
-     DELETE FROM a WHERE id IN (SELECT id FROM a LIMIT 2) OR id = (SELECT max(id) FROM a);
-     INSERT OR REPLACE INTO a VALUES (${3 * round + 301}, 'middle', ${round});
-     INSERT INTO a SELECT max(id) + 2, 'new', ${round} FROM a;
-     UPDATE b SET v = x'${String(round).padStart(4, '0')}' WHERE k = 'key ${round % 40}';`,
-  );
-}
-
-const inStep = new Map<Transport, StorageSyncOptions>();
-
-/** A cache in step with the source, and then a change in the source that a sync has to find. */
-async function syncedCache(transport: Transport): Promise<StorageSyncOptions> {
-  const options = inStep.get(transport) ?? optionsFor(transport);
-  inStep.set(transport, options);
-  await sync(options);
-  changeSource();
-  return options;
-}
-
-async function sync(options: StorageSyncOptions): Promise<SyncReport> {
-  await using storage = await StorageSync.open({ ...options, pool });
-  return await storage.sync();
-}
+let pool: WorkerPool;
+before(() => {
+  pool = new WorkerPool({ readerThreads: 2 });
+});
+after(async () => {
+  await pool.close();
+});
 
 /** Where a fault may strike. */
 const PLACES = {
@@ -193,28 +123,103 @@ const LASTING: Readonly<Record<Transport, Readonly<Record<string, Lasting>>>> = 
 /** All tries at their longest, and time for a busy machine. */
 const BOUND_MS = (RETRIES + 1) * (REQUEST_TIMEOUT_MS + 250 + 30) + 3000;
 
-/** Runs a sync that must fail in bounded time. */
-async function failedSync(options: StorageSyncOptions): Promise<SourceError> {
-  const begun = performance.now();
-  const error = await sync(options).then(
-    () => assert.fail('the sync succeeded'),
-    (reason: unknown) => reason,
-  );
-  const took = performance.now() - begun;
-  assert.ok(took < BOUND_MS, `it took ${took} ms`);
-  assert.ok(error instanceof SourceError, String(error));
-  return error;
-}
+/** The tests of one transport: they have a source and a server of their own. */
+function testFaults(transport: Transport): void {
+  let dir: TempDirectory;
+  let file: string;
+  let server: HranaServer;
+  let caches = 0;
 
-for (const transport of ['http', 'ws'] as const) {
-  void describe(`over ${transport}, a passing fault`, () => {
+  before(async () => {
+    dir = await TempDirectory.make();
+    file = dir.join('source.db');
+    changeDatabase(file, (db) => {
+      db.exec(`CREATE TABLE a (id INTEGER PRIMARY KEY, v TEXT, round INTEGER);
+             CREATE TABLE b (k TEXT PRIMARY KEY NOT NULL, v BLOB);`);
+      insert(
+        db,
+        'a',
+        Array.from({ length: 300 }, (_, i) => [BigInt(i * 3), text(30, i + 1), 0n]),
+      );
+      insert(
+        db,
+        'b',
+        Array.from({ length: 40 }, (_, i) => [`key ${i}`, bytes(500, i + 1)]),
+      );
+    });
+    server = await startHranaServer({ file });
+  });
+  afterEach(async () => {
+    await server.clearFaults();
+  });
+  after(async () => {
+    await server.close();
+    await dir[Symbol.asyncDispose]();
+  });
+
+  function newOptions(): StorageSyncOptions {
+    return {
+      source: { url: transport === 'http' ? server.httpUrl : server.wsUrl },
+      cacheDir: dir.join(`cache ${++caches}`),
+      batchSize: 50,
+      requestTimeoutMs: REQUEST_TIMEOUT_MS,
+      retries: RETRIES,
+      retryInitialMs: 5,
+      retryMaxMs: 30,
+    };
+  }
+
+  let rounds = 0;
+
+  /** Changes some rows, in both halves of the table; adds and removes some. */
+  function changeSource(): void {
+    const round = ++rounds;
+    changeDatabase(
+      file,
+      `UPDATE a SET round = ${round} WHERE id % 7 = ${round % 7};
+     DELETE FROM a WHERE id IN (SELECT id FROM a LIMIT 2) OR id = (SELECT max(id) FROM a);
+     INSERT OR REPLACE INTO a VALUES (${3 * round + 301}, 'middle', ${round});
+     INSERT INTO a SELECT max(id) + 2, 'new', ${round} FROM a;
+     UPDATE b SET v = x'${String(round).padStart(4, '0')}' WHERE k = 'key ${round % 40}';`,
+    );
+  }
+
+  let inStep: StorageSyncOptions | undefined;
+
+  /** A cache in step with the source, and then a change in the source that a sync has to find. */
+  async function syncedCache(): Promise<StorageSyncOptions> {
+    const options = (inStep ??= newOptions());
+    await sync(options);
+    changeSource();
+    return options;
+  }
+
+  async function sync(options: StorageSyncOptions): Promise<SyncReport> {
+    await using storage = await StorageSync.open({ ...options, pool });
+    return await storage.sync();
+  }
+
+  /** Runs a sync that must fail in bounded time. */
+  async function failedSync(options: StorageSyncOptions): Promise<SourceError> {
+    const begun = performance.now();
+    const error = await sync(options).then(
+      () => assert.fail('the sync succeeded'),
+      (reason: unknown) => reason,
+    );
+    const took = performance.now() - begun;
+    assert.ok(took < BOUND_MS, `it took ${took} ms`);
+    assert.ok(error instanceof SourceError, String(error));
+    return error;
+  }
+
+  void describe('with a passing fault', () => {
     for (const [name, { action, times = 1, retried = true }] of Object.entries(
       PASSING[transport],
     )) {
       void it(`is survived: ${name}`, async () => {
         for (const [place, sql] of Object.entries(PLACES)) {
           if (place === 'schema' && !AT_SCHEMA.includes(name)) continue;
-          const options = await syncedCache(transport);
+          const options = await syncedCache();
           const fault = await server.fault({ action, sql, times });
           const report = await sync(options);
           assert.equal(await fault.fired(), times, `it struck ${place}`);
@@ -230,10 +235,10 @@ for (const transport of ['http', 'ws'] as const) {
     }
   });
 
-  void describe(`over ${transport}, a lasting fault`, () => {
+  void describe('with a lasting fault', () => {
     for (const [name, { action, code }] of Object.entries(LASTING[transport])) {
       void it(`fails the sync and spares the cache: ${name}`, async () => {
-        const options = await syncedCache(transport);
+        const options = await syncedCache();
         const digests = await recordDigests(options.cacheDir);
         await server.fault({ action, sql: /FROM main\./, times: Infinity });
         const error = await failedSync(options);
@@ -250,7 +255,7 @@ for (const transport of ['http', 'ws'] as const) {
     }
 
     void it('in the middle leaves each row old or new, and deletes none', async () => {
-      const options = await syncedCache(transport);
+      const options = await syncedCache();
       const before = await rowsOf(options.cacheDir);
       await server.fault({
         action: { kind: 'reset' },
@@ -278,9 +283,9 @@ for (const transport of ['http', 'ws'] as const) {
     });
   });
 
-  void describe(`over ${transport}, a server that goes down`, () => {
+  void describe('from a server that goes down', () => {
     void it('and stays down fails the sync in bounded time', async () => {
-      const options = await syncedCache(transport);
+      const options = await syncedCache();
       const digests = await recordDigests(options.cacheDir);
       await server.stop();
       try {
@@ -296,7 +301,7 @@ for (const transport of ['http', 'ws'] as const) {
 
     void it('and comes back is waited for', async () => {
       const options = {
-        ...(await syncedCache(transport)),
+        ...(await syncedCache()),
         batchSize: 10,
         retries: 20,
         retryMaxMs: 100,
@@ -314,7 +319,7 @@ for (const transport of ['http', 'ws'] as const) {
     });
 
     void it('before the first sync leaves an empty cache that the next one fills', async () => {
-      const options = optionsFor(transport);
+      const options = newOptions();
       await server.stop();
       try {
         const error = await failedSync(options);
@@ -329,9 +334,9 @@ for (const transport of ['http', 'ws'] as const) {
     });
   });
 
-  void describe(`over ${transport}, an abort`, () => {
+  void describe('that is aborted', () => {
     void it('ends a sync that waits for a silent server at once', async () => {
-      const options = { ...(await syncedCache(transport)), requestTimeoutMs: 60_000 };
+      const options = { ...(await syncedCache()), requestTimeoutMs: 60_000 };
       const digests = await recordDigests(options.cacheDir);
       await server.fault({ action: { kind: 'stall' }, sql: /FROM main\./, times: Infinity });
       await using storage = await StorageSync.open({ ...options, pool });
@@ -348,32 +353,31 @@ for (const transport of ['http', 'ws'] as const) {
       await assertCacheEquals(file, options.cacheDir);
     });
   });
-}
 
-void describe('over ws, the handshake', () => {
-  for (const [name, action, code] of [
-    ['is reset', { kind: 'reset' }, 'SOURCE_UNAVAILABLE'],
-    ['is refused with 503', { kind: 'status', status: 503 }, 'SOURCE_UNAVAILABLE'],
-    ['is never answered', { kind: 'stall' }, 'SOURCE_TIMEOUT'],
-  ] as const satisfies readonly (readonly [string, FaultAction, ErrorCode])[]) {
-    void it(`${name}: once is survived, always is told`, async () => {
-      const options = await syncedCache('ws');
-      await server.fault({ action, transport: 'ws-upgrade' });
-      await sync(options);
-      await assertCacheEquals(file, options.cacheDir);
-      await server.fault({ action, transport: 'ws-upgrade', times: Infinity });
-      const error = await failedSync(options);
-      await server.clearFaults();
-      assert.equal(error.code, code, error.message);
+  if (transport === 'ws')
+    void describe('whose handshake', () => {
+      for (const [name, action, code] of [
+        ['is reset', { kind: 'reset' }, 'SOURCE_UNAVAILABLE'],
+        ['is refused with 503', { kind: 'status', status: 503 }, 'SOURCE_UNAVAILABLE'],
+        ['is never answered', { kind: 'stall' }, 'SOURCE_TIMEOUT'],
+      ] as const satisfies readonly (readonly [string, FaultAction, ErrorCode])[]) {
+        void it(`${name}: once is survived, always is told`, async () => {
+          const options = await syncedCache();
+          await server.fault({ action, transport: 'ws-upgrade' });
+          await sync(options);
+          await assertCacheEquals(file, options.cacheDir);
+          await server.fault({ action, transport: 'ws-upgrade', times: Infinity });
+          const error = await failedSync(options);
+          await server.clearFaults();
+          assert.equal(error.code, code, error.message);
+        });
+      }
     });
-  }
-});
 
-void describe('the token', () => {
-  for (const transport of ['http', 'ws'] as const) {
+  void describe('the token', () => {
     void it(`is needed over ${transport}: a wrong one is told at once and not tried again`, async () => {
       await using guarded = await startHranaServer({ file, token: 'right' });
-      const own = optionsFor(transport);
+      const own = newOptions();
       const url = transport === 'http' ? guarded.httpUrl : guarded.wsUrl;
       for (const authToken of [undefined, 'wrong']) {
         await guarded.resetStats();
@@ -386,23 +390,22 @@ void describe('the token', () => {
       await sync({ ...own, source: { url, authToken: 'right' } });
       await assertCacheEquals(file, own.cacheDir);
     });
-  }
-});
-
-void describe('Retry-After', () => {
-  void it('is waited for', async () => {
-    const options = { ...(await syncedCache('http')), retryMaxMs: 5000 };
-    const action = { kind: 'status', status: 429, retryAfter: '1' } as const;
-    await server.fault({ action, sql: /FROM main\."b"/ });
-    const begun = performance.now();
-    await sync(options);
-    assert.ok(performance.now() - begun >= 990, 'it waited a second');
-    await assertCacheEquals(file, options.cacheDir);
   });
-});
 
-void describe('a row too large for one answer', () => {
-  for (const transport of ['http', 'ws'] as const) {
+  if (transport === 'http')
+    void describe('Retry-After', () => {
+      void it('is waited for', async () => {
+        const options = { ...(await syncedCache()), retryMaxMs: 5000 };
+        const action = { kind: 'status', status: 429, retryAfter: '1' } as const;
+        await server.fault({ action, sql: /FROM main\."b"/ });
+        const begun = performance.now();
+        await sync(options);
+        assert.ok(performance.now() - begun >= 990, 'it waited a second');
+        await assertCacheEquals(file, options.cacheDir);
+      });
+    });
+
+  void describe('a row too large for one answer', () => {
     void it(`comes in pieces over ${transport}, whatever happens between`, async () => {
       await using own = await TempDirectory.make();
       const large = own.join('large.db');
@@ -420,7 +423,7 @@ void describe('a row too large for one answer', () => {
         const cacheDir = own.join(action.kind);
         const fault = await serving.fault({ action, sql: /substr\(/, skip: 1 });
         await sync({
-          ...optionsFor(transport),
+          ...newOptions(),
           source: { url },
           cacheDir,
           requestTimeoutMs: 1500,
@@ -429,19 +432,26 @@ void describe('a row too large for one answer', () => {
         await assertCacheEquals(large, cacheDir);
       }
     });
+  });
+
+  /** The rows of `a` in the cache, by id. */
+  async function rowsOf(cacheDir: string): Promise<Map<SqlValue | undefined, string>> {
+    await using storage = await StorageSync.open({
+      source: { url: `file:${file}` },
+      cacheDir,
+      pool,
+    });
+    const rows = new Map<SqlValue | undefined, string>();
+    for await (const row of storage.cache.table('a').stream()) {
+      rows.set(row['id'], JSON.stringify(Object.values(row)));
+    }
+    return rows;
+  }
+}
+
+void describe('a sync', { concurrency: true }, () => {
+  for (const transport of ['http', 'ws'] as const) {
+    // Most of the time they wait.
+    void describe(`over ${transport}`, { concurrency: false }, () => testFaults(transport));
   }
 });
-
-/** The rows of `a` in the cache, by id. */
-async function rowsOf(cacheDir: string): Promise<Map<SqlValue | undefined, string>> {
-  await using storage = await StorageSync.open({
-    source: { url: `file:${file}` },
-    cacheDir,
-    pool,
-  });
-  const rows = new Map<SqlValue | undefined, string>();
-  for await (const row of storage.cache.table('a').stream()) {
-    rows.set(row['id'], JSON.stringify(Object.values(row)));
-  }
-  return rows;
-}
