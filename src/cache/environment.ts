@@ -246,8 +246,8 @@ function makeRoom(dir: string, bytes: number): void {
 const ENOSPC = 28;
 const EFBIG = 27;
 const EIO = 5;
-const MDB_CORRUPTED = -30796;
-const MDB_PAGE_NOTFOUND = -30797;
+/** LMDB's codes for data that contradict themselves: PAGE_NOTFOUND, CORRUPTED, PANIC, INVALID, BAD_TXN, PROBLEM. */
+const DAMAGE = new Set([-30797, -30796, -30795, -30793, -30782, -30779]);
 
 /** Gives an LMDB failure its code. lmdb-js puts LMDB's or the system's number on `code`. */
 export function lmdbError(error: unknown, path: string): unknown {
@@ -268,7 +268,7 @@ export function lmdbError(error: unknown, path: string): unknown {
       },
     );
   }
-  if (code === MDB_CORRUPTED || code === MDB_PAGE_NOTFOUND) {
+  if (typeof code === 'number' && DAMAGE.has(code)) {
     return new CacheError(
       'CACHE_CORRUPT',
       `The cache in ${JSON.stringify(path)} is damaged: ${error.message}.`,

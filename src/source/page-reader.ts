@@ -293,7 +293,8 @@ class PageReader {
         moved = !this.#connection.mustCheckText && !this.#endsAt(exact, run);
       }
     }
-    const done = !moved && i === found.length && found.length < maxRows;
+    const whole = !moved && i === found.length;
+    const done = whole && (found.length < maxRows || this.#isEnd(position));
     const seen = rows.length + rejected.length;
     if (done) position = this.#bounds.upTo ?? position;
     return { rows, rejected, position, done, bytes, nextMaxRows: this.#nextMaxRows(seen, bytes) };
@@ -387,13 +388,13 @@ class PageReader {
       }
     }
     const joined = parts.length === 1 ? parts[0]! : Buffer.concat(parts);
-    const done = count < maxRows;
     let position = this.#start;
     if (count > 0) {
       const last = lastPackedRow(joined, packedCells(this.#plan));
       if (last === null) return null;
       position = this.#positionOf(last);
     }
+    const done = count < maxRows || this.#isEnd(position);
     if (done) position = upTo ?? position;
     const nextMaxRows = this.#nextMaxRows(count, bytes);
     return {
@@ -492,6 +493,12 @@ class PageReader {
       last = position ?? null;
     }
     return { count, bytes, last };
+  }
+
+  /** Whether a position is where the range ends. */
+  #isEnd(position: readonly Cell[] | null): boolean {
+    const { upTo } = this.#bounds;
+    return Boolean(upTo && position && samePosition(position, upTo));
   }
 
   #positionOf(row: readonly Cell[]): Cell[] {
