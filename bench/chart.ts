@@ -246,9 +246,7 @@ function valueLabels(trial: TrialSummary, figure: FigureName, index: number): ob
       return {
         type: 'text',
         style: {
-          text: ratio
-            ? `{value|${value}}{ratio|  ${ratio.median.toFixed(2)}x}`
-            : `{value|${value}}`,
+          text: ratio ? `{value|${value}}{ratio|${ratio.median.toFixed(2)}x}` : `{value|${value}}`,
           x: x + 10,
           y,
           verticalAlign: 'middle',
@@ -259,7 +257,7 @@ function valueLabels(trial: TrialSummary, figure: FigureName, index: number): ob
               fill: INK,
               fontWeight: at === 0 ? 'bold' : 'normal',
             },
-            ratio: { fontFamily: FONT, fontSize: 12, fill: OWN_COLOR },
+            ratio: { fontFamily: FONT, fontSize: 12, fill: OWN_COLOR, padding: [0, 0, 0, 14] },
           },
         },
       };
