@@ -169,7 +169,7 @@ export class RowEncoder {
 
 /** Up to here a loop beats the call into native code. */
 const SHORT_TEXT = 40;
-const SHORT_COPY = 24;
+const SHORT_COPY = 80;
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
