@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_DONE, EXIT_FAILED, exitCodeOf } from './exit-code.js';
 import { isBrokenPipe, Output, type OutputFlags } from './output.js';
 import type { Secrets } from './secrets.js';
@@ -6,10 +7,17 @@ import type { Secrets } from './secrets.js';
 export interface CommandContext {
   readonly output: Output;
   readonly secrets: Secrets;
+  /**
+   * What must be ended before the process may: threads in native code do not survive an exit beside them. Run when the
+   * command cannot end by itself.
+   */
+  readonly cleanups: Set<() => Promise<void>>;
 }
 
 /** A command's work. It answers with the exit code; what it throws is reported, and gives the exit code too. */
 export type Command = (context: CommandContext) => Promise<number>;
+
+const LONGEST_CLEANUP_MS = 10_000;
 
 /** Runs a command's work between the streams and the exit code. Never throws. */
 export async function runCommand(
@@ -18,13 +26,20 @@ export async function runCommand(
   command: Command,
 ): Promise<number> {
   const output = new Output(flags, secrets);
+  const cleanups = new Set<() => Promise<void>>();
+  let givesUp = false;
   const giveUp = (error: unknown): void => {
-    void output.failure(error).finally(() => process.exit(EXIT_FAILED));
+    if (givesUp) return;
+    givesUp = true;
+    const told = output.failure(error).catch(() => {});
+    const ended = told.then(() => Promise.allSettled([...cleanups].map((end) => end())));
+    void Promise.race([ended, sleep(LONGEST_CLEANUP_MS)]).then(() => process.exit(EXIT_FAILED));
   };
   process.on('uncaughtException', giveUp);
   try {
-    return await command({ output, secrets });
+    return await command({ output, secrets, cleanups });
   } catch (error) {
+    if (givesUp) return EXIT_FAILED;
     // Whoever read stdout has seen enough, as in `export | head`.
     if (isBrokenPipe(error)) return EXIT_DONE;
     // When not even the failure can be told, the exit code still does.

@@ -23,6 +23,8 @@ export class StopSignal implements Disposable {
   }
 
   [Symbol.dispose](): void {
+    // A second signal while the process is ending by itself must not change what it ends with.
+    if (this.#exitCode !== null) return;
     process.off('SIGINT', this.#receive).off('SIGTERM', this.#receive);
   }
 

@@ -18,11 +18,12 @@ export interface RunOptions {
 /** What `sync` and `rebuild` share: settings, progress, signals, the report and the exit code. */
 export async function runSync(
   flags: SyncFlags,
-  { output, secrets }: CommandContext,
+  { output, secrets, cleanups }: CommandContext,
   start: (storage: StorageSync, options: RunOptions) => PromiseLike<SyncReport>,
 ): Promise<number> {
   const options = await syncSettings(flags, secrets, process.env);
   await using storage = await StorageSync.open(options);
+  cleanups.add(() => storage.close());
   using display = output.quiet ? null : openProgressDisplay(process.stderr);
   using stop = new StopSignal(() => {
     display?.[Symbol.dispose]();
