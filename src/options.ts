@@ -3,7 +3,7 @@ import { ConfigError } from './errors.js';
 import type { TableDefinition } from './table-definition.js';
 
 /** Rows in a page at most. */
-export const DEFAULT_BATCH_SIZE = 5000;
+export const DEFAULT_BATCH_SIZE = 10_000;
 /** Encoded bytes in a page at which it is cut. */
 export const DEFAULT_MAX_PAGE_BYTES = 4 * 1024 * 1024;
 /** Encoded bytes read but not yet committed, over all tables. */

@@ -121,7 +121,7 @@ function syncOptions(command: Command): Command {
     .option('--tables <names>', 'sync only these, separated by commas (default: all)', nameList)
     .option(
       '--batch-size <rows>',
-      'rows in a page at most (default: 5000; preset: 100)',
+      'rows in a page at most (default: 10000; preset: 100)',
       wholeNumber(1),
     )
     .addOption(

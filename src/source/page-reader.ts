@@ -60,6 +60,8 @@ export interface Page {
 }
 
 const MIN_CUT_BYTES = 4096;
+/** How full pages are meant to be: rows differ, and one that is over its bounds is read twice. */
+const PAGE_FILL = 0.8;
 /** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
 const MAX_UTF8_GROWTH = 3;
 /** What a number or a NULL counts in a row's size. */
@@ -505,10 +507,10 @@ class PageReader {
     return this.#plan.order.map((term) => row[term.column]!);
   }
 
-  /** Aims at pages of `maxBytes`, growing by at most a factor of four at a time. */
+  /** Aims at pages a little below `maxBytes`, growing by at most a factor of four at a time. */
   #nextMaxRows(seen: number, bytes: number): number {
     if (seen === 0) return this.#bounds.maxRows;
-    const fitting = Math.floor(this.#bounds.maxBytes / Math.max(1, bytes / seen));
+    const fitting = Math.floor((PAGE_FILL * this.#bounds.maxBytes) / Math.max(1, bytes / seen));
     return Math.max(1, Math.min(fitting, this.#bounds.maxRows * 4));
   }
 }
