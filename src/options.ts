@@ -3,9 +3,9 @@ import { ConfigError } from './errors.js';
 import type { TableDefinition } from './table-definition.js';
 
 /** Rows in a page at most. */
-export const DEFAULT_BATCH_SIZE = 10_000;
+export const DEFAULT_BATCH_SIZE = 20_000;
 /** Encoded bytes in a page at which it is cut. */
-export const DEFAULT_MAX_PAGE_BYTES = 4 * 1024 * 1024;
+export const DEFAULT_MAX_PAGE_BYTES = 8 * 1024 * 1024;
 /** Encoded bytes read but not yet committed, over all tables. */
 export const DEFAULT_MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 /** A row larger than this is a bad row. */

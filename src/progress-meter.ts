@@ -20,8 +20,12 @@ export class ProgressMeter {
   #bytesRead = 0;
   #reportedAt = -Infinity;
 
-  constructor(report: (progress: SyncProgress) => void) {
+  /** Fulfilled when somebody looks at the progress, who will want totals too. */
+  readonly watched: Promise<void>;
+
+  constructor(report: (progress: SyncProgress) => void, watched: Promise<void>) {
     this.#report = report;
+    this.watched = watched;
   }
 
   /** @param rowsBefore rows that an interrupted sync had read already: progress, but no speed. */

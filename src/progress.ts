@@ -6,7 +6,7 @@ export interface SyncProgress {
   readonly tablesDone: number;
   readonly tablesTotal: number;
   readonly rowsRead: number;
-  /** Rows expected in all, or null when nobody counted them. Never below `rowsRead`. */
+  /** Rows expected in all, or null while they are not counted: a server's are not. Never below `rowsRead`. */
   readonly rowsTotal: number | null;
   readonly bytesRead: number;
   /** Rows a second over the last few seconds. */

@@ -120,11 +120,14 @@ export class StorageSync implements AsyncDisposable {
         hint: 'Open it again.',
       });
     }
-    return new SyncRun((report) => {
-      const meter = new ProgressMeter((progress) => {
-        report(progress);
-        onProgress?.(progress);
-      });
+    return new SyncRun((report, iterated) => {
+      const meter = new ProgressMeter(
+        (progress) => {
+          report(progress);
+          onProgress?.(progress);
+        },
+        onProgress ? Promise.resolve() : iterated,
+      );
       const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
       const run = this.#run(mode, AbortSignal.any(signals), meter);
       const settled = run.then(
@@ -310,8 +313,14 @@ export class StorageSync implements AsyncDisposable {
       }
     };
     const workers = Array.from({ length: pool.readerThreads }, worker);
-    const counting = this.#countRows(plans, source, meter);
-    await Promise.all([...workers, counting]);
+    const read = Promise.all(workers);
+    // Totals are counted once somebody looks; and nothing may ask the source once the sync has ended.
+    const counting = Promise.race([meter.watched.then(() => true), read.then(() => false)]).then(
+      async (watched) => {
+        if (watched) await this.#countRows(plans, source, meter);
+      },
+    );
+    await Promise.all([read, counting]);
     if (failures.length > 0) throw failures[0];
     const asOf = Math.min(Date.now(), ...checkpoints.map((checkpoint) => checkpoint.startedAt));
     return { checkpoints, durations, retries, asOf };

@@ -16,14 +16,27 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
   readonly #report: Promise<SyncReport>;
   #latest: SyncProgress | null = null;
   #wake: (() => void)[] = [];
+  #watch: () => void = () => undefined;
   #ended = false;
   #observed = false;
 
-  constructor(start: (onProgress: (progress: SyncProgress) => void) => Promise<SyncReport>) {
+  /**
+   * @param start is given where to report progress, and a promise of the first one who iterates it: until then totals
+   * need not be counted.
+   */
+  constructor(
+    start: (
+      onProgress: (progress: SyncProgress) => void,
+      watched: Promise<void>,
+    ) => Promise<SyncReport>,
+  ) {
+    const watched = new Promise<void>((watch) => {
+      this.#watch = watch;
+    });
     this.#report = start((progress) => {
       this.#latest = progress;
       this.#notify();
-    }).finally(() => {
+    }, watched).finally(() => {
       this.#ended = true;
       this.#notify();
     });
@@ -45,6 +58,7 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
   /** Progress as it changes; ends with the sync, and throws what the sync failed with. */
   async *[Symbol.asyncIterator](): AsyncIterator<SyncProgress, void, void> {
     this.#observed = true;
+    this.#watch();
     let seen: SyncProgress | null = null;
     for (;;) {
       if (this.#latest !== null && this.#latest !== seen) {

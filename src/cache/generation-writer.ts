@@ -1,8 +1,8 @@
 import { StorageSyncError } from '../errors.js';
 import type { TableCounters } from '../report.js';
-import type { RejectedRow } from '../source/page-reader.js';
+import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
-import { recordsOf, type Batch } from '../transform/batch.js';
+import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
   mergeCatalog,
@@ -420,11 +420,11 @@ interface FoundRows {
 
 /** Comparing by range relies on the order: without it, rows would be taken for removed. */
 function refuseDisorder(plan: TablePlan, lane: LaneCheckpoint, batch: Batch, arena: Buffer): void {
-  const firstKeyBytes = new Uint32Array(batch.lengths)[0] ?? 0;
+  const [start = 0, end = 0] = new Uint32Array(batch.spans);
   const behind =
     batch.count === 0 ||
     lane.lastKey === null ||
-    arena.compare(lane.lastKey, 0, lane.lastKey.length, 0, firstKeyBytes) > 0;
+    arena.compare(lane.lastKey, 0, lane.lastKey.length, start, end) > 0;
   if (batch.ascending && behind) return;
   throw new StorageSyncError(
     'WORKER_FAILED',
@@ -435,10 +435,8 @@ function refuseDisorder(plan: TablePlan, lane: LaneCheckpoint, batch: Batch, are
 
 function lastKey(batch: Batch, arena: Buffer): Buffer | null {
   if (batch.count === 0) return null;
-  const lengths = new Uint32Array(batch.lengths);
-  const keyLength = lengths[2 * batch.count - 2]!;
-  const start = batch.bytes - keyLength - lengths[2 * batch.count - 1]!;
-  return Buffer.from(arena.subarray(start, start + keyLength));
+  const [start, end] = new Uint32Array(batch.spans, SPAN_BYTES * (batch.count - 1), 2);
+  return Buffer.from(arena.subarray(start, end));
 }
 
 /** Records with one key are the same when their lengths and checksums are. */

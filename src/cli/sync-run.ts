@@ -12,7 +12,7 @@ import { StopSignal } from './stop-signal.js';
 
 export interface RunOptions {
   readonly signal: AbortSignal;
-  readonly onProgress: (progress: SyncProgress) => void;
+  readonly onProgress: ((progress: SyncProgress) => void) | undefined;
 }
 
 /** What `sync` and `rebuild` share: settings, progress, signals, the report and the exit code. */
@@ -32,7 +32,7 @@ export async function runSync(
   try {
     const report = await start(storage, {
       signal: stop.signal,
-      onProgress: (progress) => display?.update(progress),
+      onProgress: display ? (progress) => display.update(progress) : undefined,
     });
     display?.[Symbol.dispose]();
     await tell(report, output);

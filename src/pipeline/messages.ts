@@ -7,13 +7,13 @@ import type {
 } from '../cache/generation-writer.js';
 import type { SourceSchema } from '../source/introspection.js';
 import type { ConnectionConfig } from '../source/open-source.js';
-import type { PageBounds, RejectedRow } from '../source/page-reader.js';
+import type { PageBounds, RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { Batch } from '../transform/batch.js';
 import type { EncodedError } from './error-codec.js';
 
 /** Memory of a batch that may be used for the next one. */
-export type SpareMemory = Pick<Batch, 'arena' | 'lengths'>;
+export type SpareMemory = Pick<Batch, 'arena' | 'spans'>;
 
 /** Which source to ask, and for whom: a session's connections are closed when it ends. */
 export interface SourceRef {

@@ -1,5 +1,6 @@
 import type { LaneCheckpoint } from '../cache/catalog.js';
-import { canSplit, type PageBounds } from '../source/page-reader.js';
+import { canSplit } from '../source/page-reader.js';
+import type { PageBounds } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { EncodedPage, SourceRef, SpareMemory } from './messages.js';
 import type { Semaphore } from './semaphore.js';
@@ -44,6 +45,12 @@ interface Range {
   readonly upTo: Uint8Array | null;
 }
 
+interface FoundRange {
+  readonly range: Range;
+  /** Rows in it, about. */
+  readonly rows: number;
+}
+
 /**
  * Reads several ranges of a table at a time, in as many threads as there are, and gives their pages in order.
  *
@@ -56,28 +63,28 @@ async function* pagesByRange(
   plan: TablePlan,
   lane: LaneCheckpoint,
 ): AsyncGenerator<EncodedPage, void, void> {
-  const { pool, source } = context;
+  const { pool, bounds } = context;
+  const finder = new RangeFinder(context, plan, lane.position);
   const pending: HeldPage[] = [];
-  let from = lane.position;
-  let rows = context.bounds.maxRows;
   let exhausted = false;
 
   const startNext = async () => {
-    const { position: upTo } = await pool.read('boundary', { source, plan, position: from, rows });
-    pending.push(new HeldPage(context, plan, { from, upTo }, rows));
-    from = upTo;
-    exhausted = upTo === null;
+    const found = await finder.next();
+    if (found === null) exhausted = true;
+    else pending.push(new HeldPage(context, plan, found.range, found.rows));
   };
 
   try {
     while (!exhausted || pending.length > 0) {
       while (!exhausted && pending.length <= pool.readerThreads) await startNext();
-      const held = pending.shift()!;
+      const held = pending.shift();
+      if (!held) break;
       try {
         for (;;) {
           const page = await held.page;
           const { upTo } = held.range;
-          rows = Math.min(context.bounds.maxRows, page.nextMaxRows);
+          const rows = Math.min(bounds.maxRows, page.nextMaxRows);
+          finder.rows = rows;
           yield { ...page, done: page.done && upTo === null };
           if (page.done) break;
           held.continue({ from: page.position, upTo }, rows);
@@ -87,9 +94,61 @@ async function* pagesByRange(
       }
     }
   } finally {
+    await finder.settled();
     await Promise.all(pending.map(async (held) => await held.release()));
   }
 }
+
+/** The first range is this much smaller than a page may be, so that there is soon something to write. */
+const FIRST_RANGE_SHARE = 1 / 8;
+
+/** Finds where the ranges of a table end, always one ahead of who asks. */
+class RangeFinder {
+  readonly #context: PageStreamContext;
+  readonly #plan: TablePlan;
+  #from: Uint8Array | null;
+  #next: Promise<FoundRange | null>;
+  /** Rows that a range may have: no more than seem to make a page. */
+  rows: number;
+  #ramp: number;
+
+  constructor(context: PageStreamContext, plan: TablePlan, from: Uint8Array | null) {
+    this.#context = context;
+    this.#plan = plan;
+    this.#from = from;
+    this.rows = context.bounds.maxRows;
+    this.#ramp = Math.ceil(this.rows * FIRST_RANGE_SHARE);
+    this.#next = this.#find();
+    this.#next.catch(() => undefined);
+  }
+
+  /** The next range, or null behind the last, which has no end. */
+  async next(): Promise<FoundRange | null> {
+    const found = await this.#next;
+    this.#next = found === null || found.range.upTo === null ? NO_RANGE : this.#find();
+    // A failure is found by who asks for the range.
+    this.#next.catch(() => undefined);
+    return found;
+  }
+
+  /** Waits for what is under way. */
+  async settled(): Promise<void> {
+    await this.#next.catch(() => undefined);
+  }
+
+  async #find(): Promise<FoundRange> {
+    const { pool, source } = this.#context;
+    const from = this.#from;
+    const rows = Math.min(this.rows, this.#ramp);
+    this.#ramp *= 2;
+    const request = { source, plan: this.#plan, position: from, rows };
+    const { position: upTo } = await pool.read('boundary', request);
+    this.#from = upTo;
+    return { range: { from, upTo }, rows };
+  }
+}
+
+const NO_RANGE = Promise.resolve(null);
 
 /** Reads one page after the other, the next while the last is being committed. */
 async function* pagesInSequence(
@@ -174,7 +233,7 @@ class HeldPage {
         bounds: { ...bounds, maxRows },
         spare,
       },
-      spare ? [spare.arena, spare.lengths] : [],
+      spare ? [spare.arena, spare.spans] : [],
     );
     if (page.batch.bytes > this.#heldBytes) {
       bytesInFlight.overdraw(page.batch.bytes - this.#heldBytes);

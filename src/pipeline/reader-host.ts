@@ -2,14 +2,7 @@ import { SyncAbortedError } from '../errors.js';
 import type { SourceConnection } from '../source/connection.js';
 import { introspect, countRows } from '../source/introspection.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
-import {
-  describeKey,
-  findBoundary,
-  readPageSplitting,
-  type PageForm,
-  type RejectedRow,
-} from '../source/page-reader.js';
-import { packedCells } from '../source/projection.js';
+import { findBoundary, readPage } from '../source/page-reader.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
@@ -83,22 +76,11 @@ export class ReaderHost {
     const position = decodePosition(request.position);
     const bounds = { ...request.bounds, upTo: decodePosition(request.upTo) };
     return await this.#on(source, async (connection, signal) => {
-      const read = (form: PageForm) =>
-        readPageSplitting(connection, plan, position, bounds, signal, form);
-      let page = await read('packed');
-      let builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
-      if (page.packed && !builder.addPacked(page.packed, packedCells(plan))) {
-        builder = new BatchBuilder(plan, this.#checksum);
-        page = await read('rows');
-      }
-      const rejected: RejectedRow[] = [...page.rejected];
-      for (const row of page.rows) {
-        const reason = builder.add(row);
-        if (reason !== null) rejected.push({ key: describeKey(plan, row), reason });
-      }
+      const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
+      const page = await readPage(connection, plan, position, bounds, builder, signal);
       return {
         batch: builder.finish(),
-        rejected,
+        rejected: page.rejected,
         position: encodePosition(page.position),
         done: page.done,
         nextMaxRows: page.nextMaxRows,

@@ -23,7 +23,7 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
   return serve(host, (response) => {
     const { batch } = response as Partial<EncodedPage>;
-    return batch ? [batch.arena, batch.lengths] : [];
+    return batch ? [batch.arena, batch.spans] : [];
   });
 }
 
@@ -31,7 +31,7 @@ export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<Rea
 export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<WriterTasks> {
   return serve(host, (response) => {
     const { spare } = response as Partial<WriterTasks['write']['response']>;
-    return spare ? [spare.arena, spare.lengths] : [];
+    return spare ? [spare.arena, spare.spans] : [];
   });
 }
 

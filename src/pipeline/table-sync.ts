@@ -63,7 +63,7 @@ async function commit(
       generation: context.generation,
       write: { tableId, lane: 0, sequence: lane.sequence + 1, batch, rejected, position, done },
     },
-    [batch.arena, batch.lengths],
+    [batch.arena, batch.spans],
   );
   const reusable = spare.arena.byteLength <= 2 * context.bounds.maxBytes;
   if (reusable && context.spares.length < MAX_SPARES) context.spares.push(spare);

@@ -40,8 +40,8 @@ export class WriterHost {
 
   write({ generation, write }: WriterTasks['write']['request']): WriterTasks['write']['response'] {
     const checkpoint = this.#generation(generation).writer.write(write);
-    const { arena, lengths } = write.batch;
-    return { checkpoint, spare: { arena, lengths } };
+    const { arena, spans } = write.batch;
+    return { checkpoint, spare: { arena, spans } };
   }
 
   sweep({

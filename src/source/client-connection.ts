@@ -5,6 +5,7 @@ import { classify } from './client-errors.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
 import { RetryPolicy, type RetryOptions } from './retry.js';
+import { StoredTables } from './stored/stored-tables.js';
 
 /** Turso and `sqld` refuse to answer more than this at once. */
 export const SERVER_RESPONSE_LIMIT = 10 * 1000 * 1000;
@@ -23,7 +24,7 @@ export interface ClientConnectionOptions extends RetryOptions {
  */
 export class ClientConnection implements SourceConnection {
   readonly transport = 'client';
-  readonly mustCheckText: boolean;
+  readonly stored: StoredTables | null;
   readonly losesInfinities: boolean;
   readonly maxResponseBytes: number | null;
   readonly #options: ClientConnectionOptions;
@@ -35,7 +36,7 @@ export class ClientConnection implements SourceConnection {
     this.#options = options;
     this.#retry = new RetryPolicy(options);
     const local = /^file:/i.test(options.url);
-    this.mustCheckText = local;
+    this.stored = local ? new StoredTables(false) : null;
     this.losesInfinities = !local;
     this.maxResponseBytes = local ? null : SERVER_RESPONSE_LIMIT;
     this.#client = this.#connect();

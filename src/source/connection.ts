@@ -1,3 +1,4 @@
+import type { StoredTables } from './stored/stored-tables.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 
 /** One row of an answer, by position. INTEGERs may come as `bigint` even where a `number` would do. */
@@ -13,10 +14,11 @@ export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>
 export interface SourceConnection {
   readonly transport: 'native' | 'client';
   /**
-   * True when TEXT that is not valid UTF-8 would bring the process down, and TEXT with a NUL would come cut off there:
-   * pages are looked at before they are read.
+   * The tables as a file stores them, where the source is one; null elsewhere. Where it is set, `snapshot` gives true
+   * snapshots, and TEXT must not be read as it is: the driver ends the process at TEXT that is not valid UTF-8, and
+   * cuts it at its first NUL.
    */
-  readonly mustCheckText: boolean;
+  readonly stored: StoredTables | null;
   /** True when a REAL infinity cannot cross the wire as a number. */
   readonly losesInfinities: boolean;
   /** Answers larger than this are refused by the server, or null when there is no such limit. */
@@ -38,11 +40,13 @@ export interface Operand {
 }
 
 /**
- * How a value is written into a statement. TEXT that no string can hold is bound as a BLOB and cast back; an infinity,
- * which `@libsql/client` does not bind, is a literal.
+ * How a value is written into a statement. TEXT that no string can hold is a literal of its bytes, which are those of
+ * the database's encoding; bound bytes would be taken for UTF-8. An infinity, which `@libsql/client` does not bind, is
+ * a literal too.
  */
 export function operand(value: Cell): Operand {
   if (value === Infinity) return { sql: '9e999', params: [] };
   if (value === -Infinity) return { sql: '-9e999', params: [] };
-  return { sql: value instanceof InvalidText ? 'CAST(? AS TEXT)' : '?', params: [value] };
+  if (!(value instanceof InvalidText)) return { sql: '?', params: [value] };
+  return { sql: `CAST(x'${Buffer.from(value.bytes).toString('hex')}' AS TEXT)`, params: [] };
 }

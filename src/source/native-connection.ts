@@ -4,12 +4,13 @@ import { InvalidText, type Cell, type SqlValue } from '../values.js';
 import type { Query, RawRow, SourceConnection } from './connection.js';
 import { filePathOf, refuseMissing } from './file-url.js';
 import { notADatabase } from './source-errors.js';
+import { StoredTables } from './stored/stored-tables.js';
 
 /** How long a statement waits for a lock that a writer of the file holds. */
 const BUSY_TIMEOUT_MS = 10_000;
 const MAX_CACHED_STATEMENTS = 64;
-/** Enough for a page's rows to be found in memory the second time they are looked at. */
-const CACHE_KIB = 16_000;
+/** Enough for the inner pages of trees: leaves are mostly read once. */
+const CACHE_KIB = 2000;
 
 type Statement = ReturnType<InstanceType<typeof Database>['prepare']>;
 
@@ -17,12 +18,12 @@ type Statement = ReturnType<InstanceType<typeof Database>['prepare']>;
  * Reads a SQLite file through the native driver, rows as arrays and INTEGERs exact. Synchronous underneath: use it in
  * a worker thread. Opens the file read-only.
  *
- * The driver ends the process when it meets TEXT that is not valid UTF-8, and cuts TEXT at its first NUL: so
- * `mustCheckText` is set.
+ * The driver ends the process when it meets TEXT that is not valid UTF-8, and cuts TEXT at its first NUL: rows are
+ * taken from how they are `stored`, or read by a list that gives no TEXT.
  */
 export class NativeConnection implements SourceConnection {
   readonly transport = 'native';
-  readonly mustCheckText = true;
+  readonly stored = new StoredTables(true);
   readonly losesInfinities = false;
   readonly maxResponseBytes = null;
   readonly retries = 0;

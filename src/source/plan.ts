@@ -203,7 +203,7 @@ function planTable(
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
   const asked = definition.columns ? Object.keys(definition.columns) : undefined;
   return asked
-    ? asked.map((name) => columnName(table, name))
+    ? [...new Set(asked.map((name) => columnName(table, name)))]
     : table.columns.map((column) => column.name);
 }
 

@@ -13,7 +13,8 @@ import type { Cell } from '../values.js';
 import type { SourceConnection } from './connection.js';
 import { introspect, type SourceSchema } from './introspection.js';
 import { connect, type ConnectionConfig } from './open-source.js';
-import { readPages, type Page, type PageBounds } from './page-reader.js';
+import type { PageBounds } from './page.js';
+import { readPages, type RowsPage } from './page-reader.js';
 import { planTables } from './plan.js';
 
 export interface OpenSourceOptions
@@ -88,7 +89,7 @@ export class Source implements AsyncDisposable {
   async *pages(
     table: string | TableDefinition,
     options: PagesOptions = {},
-  ): AsyncGenerator<Page, void, void> {
+  ): AsyncGenerator<RowsPage, void, void> {
     const definition = typeof table === 'string' ? { name: table } : table;
     const { plans } = planTables(await this.#introspect(), [definition]);
     const bounds: PageBounds = {

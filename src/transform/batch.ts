@@ -1,22 +1,22 @@
 import { CHECKSUM_BYTES, type Checksum } from './checksum.js';
-import { keyBound, MAX_KEY_BYTES, unkeyableReason, writeKey } from './key-codec.js';
+import { keyBound, KeyWriter, MAX_KEY_BYTES, unkeyableReason, writeKey } from './key-codec.js';
 import { RowEncoder, rowBound } from './row-encoder.js';
-import { MISFIT, packedNumber, packedValue } from '../source/packed-row.js';
-import type { PackedRows } from '../source/page-reader.js';
 import type { TablePlan } from '../source/plan.js';
-import type { PackedCell } from '../source/projection.js';
+import { invalidTextReason, type RowSink } from '../source/row-sink.js';
+import type { StoredRecord } from '../source/stored/stored-record.js';
+import type { StoredTable } from '../source/stored/stored-table.js';
 import type { Cell, SqlValue } from '../values.js';
 
 /**
  * Encoded rows in memory that can be transferred between threads.
  *
- * The arena holds the records one after the other, each a key, then a value: the row as msgpack followed by the
- * xxHash64 of key and row, little-endian. `lengths` holds two 32-bit numbers for each record: the bytes of the key and
- * of the value.
+ * The arena holds the records, each a key, then a value: the row as msgpack followed by the xxHash64 of key and row,
+ * little-endian. `spans` holds three 32-bit numbers for each record, in the order of the rows: where in the arena it
+ * begins, where its value begins, and where it ends. In the arena itself the records are in any order.
  */
 export interface Batch {
   readonly arena: ArrayBuffer;
-  readonly lengths: ArrayBuffer;
+  readonly spans: ArrayBuffer;
   readonly count: number;
   /** Bytes used in the arena. */
   readonly bytes: number;
@@ -25,36 +25,55 @@ export interface Batch {
 }
 
 const INITIAL_ARENA_BYTES = 1024 * 1024;
+const ARENA_GROWTH = 1.5;
 const INITIAL_RECORDS = 1024;
+/** Bytes of a record's numbers in `spans`. */
+export const SPAN_BYTES = 12;
 
-/** Encodes rows of one plan into batches. Pure: the same rows give the same bytes. */
-export class BatchBuilder {
+/** Encodes rows of one plan into batches. Pure: the same rows give the same records. */
+export class BatchBuilder implements RowSink {
   readonly #plan: TablePlan;
   readonly #checksum: Checksum;
   readonly #width: number;
   #arena: Buffer;
-  #lengths: Uint32Array<ArrayBuffer>;
-  #count = 0;
+  #view: DataView;
+  #spans: Uint32Array<ArrayBuffer>;
+  /** Rows that were taken or refused; the spans of those refused are empty. */
+  #rows = 0;
   #bytes = 0;
-  #lastKeyStart = -1;
-  #lastKeyEnd = -1;
-  #ascending = true;
 
   /** @param spare memory of an earlier batch to use again. */
-  constructor(plan: TablePlan, checksum: Checksum, spare?: Pick<Batch, 'arena' | 'lengths'>) {
+  constructor(plan: TablePlan, checksum: Checksum, spare?: Pick<Batch, 'arena' | 'spans'>) {
     this.#plan = plan;
     this.#checksum = checksum;
     this.#width = plan.columns.length;
     this.#arena = Buffer.from(spare?.arena ?? new ArrayBuffer(INITIAL_ARENA_BYTES));
-    this.#lengths = new Uint32Array(spare?.lengths ?? new ArrayBuffer(INITIAL_RECORDS * 8));
+    this.#view = new DataView(this.#arena.buffer);
+    this.#spans = new Uint32Array(spare?.spans ?? new ArrayBuffer(INITIAL_RECORDS * SPAN_BYTES));
+  }
+
+  start(rows: number): void {
+    this.#rows = 0;
+    this.#bytes = 0;
+    this.#reserveSpans(rows);
+    this.#spans.fill(0);
+    this.#rows = rows;
   }
 
   /**
-   * Adds a row as read by the plan: its columns, then the rowid where the plan reads it.
+   * Adds a row behind those added before: the plan's columns, then the rowid where the plan reads it.
    *
    * @returns why the row cannot be stored, or null when it was added.
    */
   add(row: readonly Cell[]): string | null {
+    const ordinal = this.#rows;
+    this.#reserveSpans(ordinal + 1);
+    this.#spans.fill(0, 3 * ordinal, 3 * ordinal + 3);
+    this.#rows = ordinal + 1;
+    return this.take(ordinal, row);
+  }
+
+  take(ordinal: number, row: readonly Cell[]): string | null {
     const key = this.#plan.key.map((at) => row[at]!);
     const unkeyable = unkeyableReason(key);
     if (unkeyable !== null) return unkeyable;
@@ -67,139 +86,129 @@ export class BatchBuilder {
       return `the key takes ${keyEnd - start} bytes, more than the ${MAX_KEY_BYTES} that LMDB allows`;
     }
     const rowEnd = encoder.write(this.#arena, keyEnd, row as SqlValue[], this.#width);
-    this.#endRecord(start, keyEnd, rowEnd);
+    this.#endRecord(ordinal, start, keyEnd, rowEnd);
     return null;
   }
 
-  /**
-   * Adds rows that are bytes already, without making values of them. The same rows give the same batch as {@link add}.
-   *
-   * @returns false when the bytes are not what they should be, or a key is too long: then the batch must be dropped,
-   * and the rows be added one by one.
-   */
-  addPacked({ bytes, count }: PackedRows, cells: readonly PackedCell[]): boolean {
-    const ends = new Uint32Array(cells.length);
-    let at = 0;
-    for (let row = 0; row < count; row++) {
-      const rowStart = at;
-      for (let i = 0; i < cells.length; i++) {
-        const end = nextNul(bytes, at);
-        if (end < 0) return false;
-        ends[i] = end;
-        at = end + 1;
-      }
-      if (!this.#addPackedRow(bytes, rowStart, at, cells, ends)) return false;
-    }
-    return at === bytes.length;
+  /** Takes a row without making values of its fields, where that can be. */
+  takeStored(ordinal: number, record: StoredRecord, table: StoredTable): string | null {
+    if (this.#copyStored(ordinal, record, table)) return null;
+    const cells = table.cells(record);
+    return invalidTextReason(this.#plan, cells) ?? this.take(ordinal, cells);
   }
 
-  #addPackedRow(
-    bytes: Buffer,
-    rowStart: number,
-    rowEnd: number,
-    cells: readonly PackedCell[],
-    ends: Uint32Array,
-  ): boolean {
+  #copyStored(ordinal: number, record: StoredRecord, table: StoredTable): boolean {
+    if (this.#plan.encoding !== 'utf8') return false;
+    const { fields } = table;
+    const { key, readsRowid } = this.#plan;
     const start = this.#bytes;
-    const { key: keyAt, readsRowid } = this.#plan;
-    // A cell takes at most five bytes more as msgpack than in its packed form, and a number nine in all.
-    this.#reserve(start + 2 * (rowEnd - rowStart) + 16 * (cells.length + 1) + CHECKSUM_BYTES);
-    const cellStart = (i: number) => (i === 0 ? rowStart : ends[i - 1]! + 1);
+    const payloadBytes = record.starts[record.fieldCount]! - record.starts[0]!;
+    // A key's bytes may all be escaped, and each value has a header of nine bytes at most.
+    this.#reserve(start + 3 * payloadBytes + 16 * (fields.length + key.length + 2));
 
-    const key: SqlValue[] = [];
-    for (const i of keyAt) {
-      const value = packedValue(bytes, cellStart(i), ends[i]!, cells[i]!);
-      if (value === MISFIT) return false;
-      key.push(value);
+    keyWriter.begin(this.#arena, start, key.length);
+    for (const column of key) {
+      const field = column < fields.length ? fields[column]! : -1;
+      if (field < 0) keyWriter.number(record.rowid);
+      else if (field >= record.fieldCount || !keyWriter.stored(record, field)) return false;
     }
-    let rowid: number | bigint | undefined;
-    if (readsRowid) {
-      const value = packedNumber(bytes, cellStart(this.#width), ends[this.#width]!, 'integer');
-      if (value === MISFIT || value === null) return false;
-      rowid = value;
-    }
-    const keyEnd = writeKey(this.#arena, start, key, rowid);
-    if (keyEnd - start > MAX_KEY_BYTES) return false;
+    const keyEnd = keyWriter.end;
+    if (keyEnd - start > MAX_KEY_BYTES || (readsRowid && keyWriter.hasNull)) return false;
 
     let at = encoder.writeHeader(this.#arena, keyEnd, this.#width);
-    for (let i = 0; i < this.#width; i++) {
-      const from = cellStart(i);
-      const end = ends[i]!;
-      const cell = cells[i]!;
-      if (cell === 'text') at = encoder.writeTextBytes(this.#arena, at, bytes, from, end);
-      else if (from === end) at = encoder.writeValue(this.#arena, at, null);
-      else if (cell === 'text?') {
-        at = encoder.writeTextBytes(this.#arena, at, bytes, from + 1, end);
+    for (let column = 0; column < fields.length; column++) {
+      const field = fields[column]!;
+      if (field < 0) at = encoder.writeValue(this.#arena, at, record.rowid);
+      else if (field < record.fieldCount) {
+        at = encoder.writeStored(this.#arena, at, record, field);
+        if (at < 0) return false;
       } else {
-        const value = packedNumber(bytes, from, end, cell);
-        if (value === MISFIT) return false;
+        const value = table.defaultOf(column, record);
+        // Bytes may be more than there is room for.
+        if (typeof value === 'object' && value !== null) return false;
+        if (typeof value === 'string' && value.length > 4) return false;
         at = encoder.writeValue(this.#arena, at, value);
       }
     }
-    this.#endRecord(start, keyEnd, at);
+    this.#endRecord(ordinal, start, keyEnd, at);
     return true;
   }
 
   /** The batch so far. The builder must not be used afterwards: its memory belongs to the batch. */
   finish(): Batch {
+    const spans = this.#spans;
+    const arena = this.#arena;
+    let count = 0;
+    let ascending = true;
+    for (let row = 0; row < this.#rows; row++) {
+      const from = 3 * row;
+      if (spans[from + 2] === 0) continue;
+      const to = 3 * count;
+      if (to < from) spans.copyWithin(to, from, from + 3);
+      if (ascending && count > 0) {
+        const before = to - 3;
+        ascending =
+          compareKeys(arena, spans[before]!, spans[before + 1]!, spans[to]!, spans[to + 1]!) < 0;
+      }
+      count++;
+    }
     return {
-      arena: this.#arena.buffer as ArrayBuffer,
-      lengths: this.#lengths.buffer,
-      count: this.#count,
+      arena: arena.buffer as ArrayBuffer,
+      spans: spans.buffer,
+      count,
       bytes: this.#bytes,
-      ascending: this.#ascending,
+      ascending,
     };
   }
 
-  #endRecord(start: number, keyEnd: number, rowEnd: number): void {
+  #endRecord(ordinal: number, start: number, keyEnd: number, rowEnd: number): void {
     const hash = this.#checksum(this.#arena.subarray(start, rowEnd));
-    this.#arena.writeBigUInt64LE(hash, rowEnd);
+    this.#view.setBigUint64(rowEnd, hash, true);
     const end = rowEnd + CHECKSUM_BYTES;
-    this.#noteOrder(start, keyEnd);
-    this.#lengths[2 * this.#count] = keyEnd - start;
-    this.#lengths[2 * this.#count + 1] = end - keyEnd;
-    this.#count++;
+    const spans = this.#spans;
+    const at = 3 * ordinal;
+    spans[at] = start;
+    spans[at + 1] = keyEnd;
+    spans[at + 2] = end;
     this.#bytes = end;
   }
 
-  #noteOrder(start: number, end: number): void {
-    if (this.#ascending && this.#lastKeyStart >= 0) {
-      const order = this.#arena.compare(
-        this.#arena,
-        start,
-        end,
-        this.#lastKeyStart,
-        this.#lastKeyEnd,
-      );
-      this.#ascending = order < 0;
-    }
-    this.#lastKeyStart = start;
-    this.#lastKeyEnd = end;
-  }
-
   #reserve(bytes: number): void {
-    if (bytes > this.#arena.length) {
-      const larger = Buffer.from(new ArrayBuffer(Math.max(bytes, this.#arena.length * 2)));
-      this.#arena.copy(larger, 0, 0, this.#bytes);
-      this.#arena = larger;
-    }
-    if (2 * this.#count + 2 > this.#lengths.length) {
-      const larger = new Uint32Array(new ArrayBuffer(this.#lengths.byteLength * 2));
-      larger.set(this.#lengths);
-      this.#lengths = larger;
-    }
+    if (bytes <= this.#arena.length) return;
+    const larger = Buffer.from(
+      new ArrayBuffer(Math.max(bytes, Math.floor(this.#arena.length * ARENA_GROWTH))),
+    );
+    this.#arena.copy(larger, 0, 0, this.#bytes);
+    this.#arena = larger;
+    this.#view = new DataView(larger.buffer);
+  }
+
+  #reserveSpans(rows: number): void {
+    if (3 * rows <= this.#spans.length) return;
+    const bytes = Math.max(rows * SPAN_BYTES, this.#spans.byteLength * 2);
+    const larger = new Uint32Array(new ArrayBuffer(bytes));
+    larger.set(this.#spans.subarray(0, 3 * this.#rows));
+    this.#spans = larger;
   }
 }
 
-/** Where a cell ends, or -1. Most are short, and for those a loop beats the call into native code. */
-function nextNul(bytes: Buffer, at: number): number {
-  const near = Math.min(at + SHORT_CELL, bytes.length);
-  for (; at < near; at++) if (bytes[at] === 0) return at;
-  return bytes.indexOf(0, at);
+function compareKeys(
+  bytes: Buffer,
+  aStart: number,
+  aEnd: number,
+  bStart: number,
+  bEnd: number,
+): number {
+  const length = Math.min(aEnd - aStart, bEnd - bStart);
+  for (let i = 0; i < length; i++) {
+    const difference = bytes[aStart + i]! - bytes[bStart + i]!;
+    if (difference !== 0) return difference;
+  }
+  return aEnd - aStart - (bEnd - bStart);
 }
 
-const SHORT_CELL = 128;
 const encoder = new RowEncoder();
+const keyWriter = new KeyWriter();
 
 /** One record of a batch, as offsets into its arena. */
 export interface RecordSpan {
@@ -210,14 +219,14 @@ export interface RecordSpan {
 
 /** The records of a batch in order. The object given is the same each time. */
 export function* recordsOf(
-  batch: Pick<Batch, 'lengths' | 'count'>,
+  batch: Pick<Batch, 'spans' | 'count'>,
 ): Generator<RecordSpan, void, void> {
-  const lengths = new Uint32Array(batch.lengths);
+  const spans = new Uint32Array(batch.spans);
   const span = { keyStart: 0, valueStart: 0, end: 0 };
   for (let i = 0; i < batch.count; i++) {
-    span.keyStart = span.end;
-    span.valueStart = span.keyStart + lengths[2 * i]!;
-    span.end = span.valueStart + lengths[2 * i + 1]!;
+    span.keyStart = spans[3 * i]!;
+    span.valueStart = spans[3 * i + 1]!;
+    span.end = spans[3 * i + 2]!;
     yield span;
   }
 }

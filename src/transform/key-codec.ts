@@ -1,4 +1,11 @@
 import { CacheError } from '../errors.js';
+import {
+  SERIAL_BYTES,
+  SERIAL_DOUBLE,
+  SERIAL_NULL,
+  type StoredRecord,
+} from '../source/stored/stored-record.js';
+import { copyStored } from './copy-stored.js';
 import { describeValue, InvalidText, type Cell, type SqlValue } from '../values.js';
 
 /**
@@ -64,6 +71,52 @@ export function writeKey(
   }
   if (hasNull && rowid !== undefined) at = writeNumber(target, at, rowid);
   return at;
+}
+
+/**
+ * Writes keys of fields as they are stored, into the same bytes as {@link writeKey} does of their values. Made once and
+ * used for many keys, one after the other.
+ */
+export class KeyWriter {
+  #target: Buffer = Buffer.alloc(0);
+  #left = 0;
+  /** Where the key ends so far. */
+  end = 0;
+  /** Whether a component was NULL. */
+  hasNull = false;
+
+  /** The target must have room: twice the bytes of the fields, and {@link NUMBER_BYTES} for each. */
+  begin(target: Buffer, at: number, components: number): void {
+    this.#target = target;
+    this.#left = components;
+    this.end = at;
+    this.hasNull = false;
+  }
+
+  number(value: number | bigint): void {
+    this.#left--;
+    this.end = writeNumber(this.#target, this.end, value);
+  }
+
+  /** @returns false for a field that must be made a value of first. */
+  stored(record: StoredRecord, field: number): boolean {
+    const type = record.types[field]!;
+    if (type < SERIAL_BYTES) {
+      if (type === SERIAL_NULL || type === SERIAL_DOUBLE) return false;
+      this.number(record.value(field, 'utf8') as number | bigint);
+      return true;
+    }
+    const target = this.#target;
+    const start = this.end + 1;
+    const isText = type % 2 === 1;
+    target[this.end] = isText ? TAG_TEXT : TAG_BLOB;
+    const end = copyStored(target, start, record, field, isText);
+    if (end < 0) return false;
+    this.#left--;
+    // The last component is stored as it is. A NULL among the others would forbid that, and is not written here.
+    this.end = this.#left === 0 ? end : terminate(target, start, end);
+    return true;
+  }
 }
 
 /**

@@ -1,3 +1,12 @@
+import {
+  readInteger,
+  SERIAL_BYTES,
+  SERIAL_DOUBLE,
+  SERIAL_INT64,
+  SERIAL_NULL,
+  type StoredRecord,
+} from '../source/stored/stored-record.js';
+import { copyStored } from './copy-stored.js';
 import type { Cell, SqlValue } from '../values.js';
 
 /**
@@ -32,15 +41,27 @@ export class RowEncoder {
     return at + 3;
   }
 
-  /** Writes TEXT that is UTF-8 bytes already. */
-  writeTextBytes(target: Buffer, at: number, source: Buffer, start: number, end: number): number {
-    at = writeTextHeader(target, at, end - start);
-    if (end - start < SHORT_COPY) {
-      for (let i = start; i < end; i++) target[at++] = source[i]!;
-      return at;
+  /**
+   * Writes a field as it is stored. The target must have nine bytes more than the field.
+   *
+   * @returns the end, or -1 for TEXT that is not valid UTF-8.
+   */
+  writeStored(target: Buffer, at: number, record: StoredRecord, field: number): number {
+    const type = record.types[field]!;
+    if (type >= SERIAL_BYTES) {
+      const isText = type % 2 === 1;
+      const length = record.fieldBytes(field);
+      at = isText ? writeTextHeader(target, at, length) : writeBlobHeader(target, at, length);
+      return copyStored(target, at, record, field, isText);
     }
-    source.copy(target, at, start, end);
-    return at + end - start;
+    if (type === SERIAL_NULL) {
+      target[at] = 0xc0;
+      return at + 1;
+    }
+    if (type === SERIAL_DOUBLE || type === SERIAL_INT64) {
+      return this.writeValue(target, at, record.value(field, 'utf8') as SqlValue);
+    }
+    return this.#writeInteger(target, at, readInteger(record.bytes, record.starts[field]!, type));
   }
 
   writeValue(target: Buffer, at: number, value: SqlValue): number {
@@ -148,28 +169,14 @@ export class RowEncoder {
   }
 
   #writeBlob(target: Buffer, at: number, value: Uint8Array): number {
-    const length = value.byteLength;
-    if (length < 0x100) {
-      target[at] = 0xc4;
-      target[at + 1] = length;
-      at += 2;
-    } else if (length < 0x10000) {
-      target[at] = 0xc5;
-      target[at + 1] = length >>> 8;
-      target[at + 2] = length;
-      at += 3;
-    } else {
-      target[at] = 0xc6;
-      at = writeUint32(target, at + 1, length);
-    }
+    at = writeBlobHeader(target, at, value.byteLength);
     target.set(value, at);
-    return at + length;
+    return at + value.byteLength;
   }
 }
 
 /** Up to here a loop beats the call into native code. */
 const SHORT_TEXT = 40;
-const SHORT_COPY = 80;
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
 const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
@@ -206,6 +213,22 @@ function writeTextHeader(target: Buffer, at: number, length: number): number {
     return at + 3;
   }
   target[at] = 0xdb;
+  return writeUint32(target, at + 1, length);
+}
+
+function writeBlobHeader(target: Buffer, at: number, length: number): number {
+  if (length < 0x100) {
+    target[at] = 0xc4;
+    target[at + 1] = length;
+    return at + 2;
+  }
+  if (length < 0x10000) {
+    target[at] = 0xc5;
+    target[at + 1] = length >>> 8;
+    target[at + 2] = length;
+    return at + 3;
+  }
+  target[at] = 0xc6;
   return writeUint32(target, at + 1, length);
 }
 

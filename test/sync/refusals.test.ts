@@ -92,10 +92,6 @@ const SURVIVED: Readonly<Record<string, Damage>> = {
   'garbage for the root of free pages': async (data) => {
     for (const page of [0, 4096]) await overwrite(data, page + 88, bytes(8, page + 1));
   },
-  'garbage in each tenth page': async (data) => {
-    for (let at = 8192; at < (await sizeOf(data)); at += 40_960)
-      await overwrite(data, at, bytes(4096, at));
-  },
 };
 
 void describe('a damaged cache file', () => {

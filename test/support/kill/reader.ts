@@ -3,12 +3,13 @@ import { ReaderHost } from '../../../src/pipeline/reader-host.js';
 import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
-import { reachAsync } from './fault.js';
+import { countRowsFetched, reachAsync } from './fault.js';
 import { WatchedConnection } from './watched-connection.js';
 
 class WatchedReaderHost extends ReaderHost {
   override async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
     const page = await super.page(request);
+    countRowsFetched(page.batch.count + page.rejected.length);
     await reachAsync('page:encoded');
     return page;
   }

@@ -1,0 +1,203 @@
+import type { Cell } from '../values.js';
+import type { Query, SourceConnection } from './connection.js';
+import {
+  describeKey,
+  nextMaxRows,
+  PAGE_FILL,
+  tooLarge,
+  type Page,
+  type PageBounds,
+  type RejectedRow,
+} from './page.js';
+import { invalidTextReason, type RowSink } from './row-sink.js';
+import type { Scan } from './scan.js';
+import { SqlPageReader } from './sql-page.js';
+import { StoredFormError } from './stored/stored-form-error.js';
+import { IndexBtree } from './stored/index-btree.js';
+import {
+  MAX_ROWS,
+  readInOrder,
+  readRowids,
+  type Refusal,
+  type StoredPage,
+} from './stored/stored-page.js';
+import { UnknownDefault, type StoredTable } from './stored/stored-table.js';
+import type { TableBtree } from './stored/table-btree.js';
+import type { Rowid } from './stored/varint.js';
+
+/** Decimal digits that are always a safe integer. */
+const SAFE_DIGITS = 15;
+const DIGIT_0 = 0x30;
+const COMMA = 0x2c - DIGIT_0;
+const MINUS = 0x2d - DIGIT_0;
+
+/**
+ * Reads a page of a file: SQL says which rows it has and in which order, and the rows are taken from how they are
+ * stored. That spares a crossing from SQLite into JavaScript for every value, and no TEXT has to pass a driver that
+ * would cut it or die of it. What cannot be had so is read by the exact list.
+ *
+ * All reading is within one snapshot.
+ */
+export class FilePageReader {
+  readonly #connection: SourceConnection;
+  readonly #scan: Scan;
+  readonly #start: readonly Cell[] | null;
+  readonly #bounds: PageBounds;
+  readonly #sink: RowSink;
+  readonly #sql: SqlPageReader;
+
+  constructor(
+    connection: SourceConnection,
+    scan: Scan,
+    start: readonly Cell[] | null,
+    bounds: PageBounds,
+    sink: RowSink,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#connection = connection;
+    this.#scan = scan;
+    this.#start = start;
+    this.#bounds = { ...bounds, maxRows: Math.min(bounds.maxRows, MAX_ROWS) };
+    this.#sink = sink;
+    this.#sql = new SqlPageReader(connection, scan, start, bounds, sink, signal);
+  }
+
+  async read(query: Query): Promise<Page> {
+    const table = await this.#connection.stored!.open(query, this.#scan.plan);
+    if (table === null) return await this.#sql.readExactly(query);
+    try {
+      return await this.#readStored(query, table);
+    } catch (error) {
+      if (!(error instanceof StoredFormError)) throw error;
+      return await this.#sql.readExactly(query);
+    }
+  }
+
+  async #readStored(query: Query, table: StoredTable): Promise<Page> {
+    for (;;) {
+      try {
+        return table.btree instanceof IndexBtree
+          ? await this.#readInOrder(query, table, table.btree)
+          : await this.#readRowids(query, table, table.btree);
+      } catch (error) {
+        if (!(error instanceof UnknownDefault)) throw error;
+        table.learnDefaults(error.fieldCount, await this.#sql.readRow(query, error.row));
+      }
+    }
+  }
+
+  async #readRowids(query: Query, table: StoredTable, btree: TableBtree): Promise<Page> {
+    const { maxRows, maxBytes } = this.#bounds;
+    const all = await this.#rowids(query);
+    let rowids = all;
+    for (;;) {
+      const stored = await readRowids(table, btree, rowids, this.#bounds, this.#sink);
+      if (stored.complete) {
+        return await this.#page(
+          query,
+          stored,
+          rowids.length === all.length && all.length < maxRows,
+        );
+      }
+      const fitting = Math.floor((PAGE_FILL * maxBytes * stored.rows) / stored.bytes);
+      const half = Math.floor(rowids.length / 2);
+      rowids = rowids.slice(0, Math.max(1, Math.min(fitting, half)));
+    }
+  }
+
+  async #readInOrder(query: Query, table: StoredTable, btree: IndexBtree): Promise<Page> {
+    const { maxRows, upTo = null } = this.#bounds;
+    const range = { after: this.#start, upTo };
+    const stored = await readInOrder(table, btree, range, maxRows, this.#bounds, this.#sink);
+    return await this.#page(query, stored, stored.complete && stored.rows < maxRows);
+  }
+
+  /** @param atEnd true when no row was left, up to the end of the range. */
+  async #page(query: Query, stored: StoredPage, atEnd: boolean): Promise<Page> {
+    const { rows, bytes } = stored;
+    const rejected = await this.#reject(query, stored);
+    let position = rows > 0 ? (stored.last ?? rejected.last) : this.#start;
+    const done = atEnd || this.#scan.isEnd(position);
+    if (done) position = this.#bounds.upTo ?? position;
+    return {
+      taken: rows - rejected.rows.length,
+      rejected: rejected.rows,
+      position,
+      done,
+      bytes,
+      nextMaxRows: nextMaxRows(this.#bounds, rows, bytes),
+    };
+  }
+
+  /** Names the rows that the sink refused, and reads those by SQL that may be too large. */
+  async #reject(
+    query: Query,
+    { refused, rows }: StoredPage,
+  ): Promise<{ readonly rows: RejectedRow[]; readonly last: Cell[] | null }> {
+    const { plan } = this.#scan;
+    const { maxRowBytes } = this.#bounds;
+    const rejected: RejectedRow[] = [];
+    let last: Cell[] | null = null;
+    for (const { ordinal, row, reason: given } of refused.toSorted(byOrdinal)) {
+      let reason = given;
+      let cells = await this.#sql.keysOfRow(query, row);
+      if (reason === null) {
+        const size = await this.#sql.sizeOfRow(query, row);
+        if (size > maxRowBytes) reason = tooLarge(size, maxRowBytes);
+        else {
+          cells = await this.#sql.readRow(query, row);
+          reason = invalidTextReason(plan, cells) ?? this.#sink.take(ordinal, cells);
+        }
+      }
+      if (reason !== null) rejected.push({ key: describeKey(plan, cells), reason });
+      if (ordinal === rows - 1) last = this.#scan.positionOf(cells);
+    }
+    return { rows: rejected, last };
+  }
+
+  /** The rowids of the page's rows in scan order, as one value for each segment. */
+  async #rowids(query: Query): Promise<Rowid[]> {
+    const { plan } = this.#scan;
+    const { maxRows } = this.#bounds;
+    const rowids: Rowid[] = [];
+    for (const segment of this.#scan.segments(this.#start)) {
+      if (rowids.length >= maxRows) break;
+      const inner = this.#scan.statement(plan.rowidName!, segment.where, maxRows - rowids.length);
+      const [row] = await query(
+        `WITH page(id) AS (${inner}) SELECT group_concat(id, ',') FROM page`,
+        segment.params,
+      );
+      const list = row![0];
+      if (typeof list !== 'string') continue;
+      appendRowids(rowids, list);
+    }
+    return rowids;
+  }
+}
+
+/** Reads numbers with commas between. */
+function appendRowids(rowids: Rowid[], list: string): void {
+  let start = 0;
+  let value = 0;
+  for (let at = 0; at <= list.length; at++) {
+    const digit = at < list.length ? list.charCodeAt(at) - DIGIT_0 : COMMA;
+    if (digit >= 0 && digit <= 9) {
+      value = value * 10 + digit;
+      continue;
+    }
+    if (digit === MINUS) continue;
+    if (at - start > SAFE_DIGITS) rowids.push(exactRowid(list.slice(start, at)));
+    else rowids.push(list.charCodeAt(start) - DIGIT_0 === MINUS ? -value : value);
+    start = at + 1;
+    value = 0;
+  }
+}
+
+function exactRowid(digits: string): Rowid {
+  const number = Number(digits);
+  return Number.isSafeInteger(number) ? number : BigInt(digits);
+}
+
+function byOrdinal(a: Refusal, b: Refusal): number {
+  return a.ordinal - b.ordinal;
+}

@@ -1,0 +1,82 @@
+import { InvalidText, type Cell } from '../values.js';
+import type { Query, RawRow } from './connection.js';
+import { orderBy, segmentsAfter, segmentsBetween, type KeysetSegment } from './keyset.js';
+import type { TablePlan } from './plan.js';
+import { quoteIdentifier } from './sql.js';
+
+/** Asks for rows of a plan's table in its order, behind a position and, in a range, up to its end. */
+export class Scan {
+  readonly plan: TablePlan;
+  readonly #upTo: readonly Cell[] | null;
+
+  constructor(plan: TablePlan, upTo: readonly Cell[] | null) {
+    this.plan = plan;
+    this.#upTo = upTo;
+  }
+
+  /** The given select list of the first `maxRows` rows behind a position. */
+  async select(
+    query: Query,
+    list: string,
+    position: readonly Cell[] | null,
+    maxRows: number,
+  ): Promise<RawRow[]> {
+    const found: RawRow[] = [];
+    for (const segment of this.segments(position)) {
+      if (found.length >= maxRows) break;
+      const statement = this.statement(list, segment.where, maxRows - found.length);
+      const rows = await query(statement, segment.params);
+      for (const row of rows) found.push(row);
+    }
+    return found;
+  }
+
+  /** What lies behind a position, up to the end of the range where there is one. */
+  segments(position: readonly Cell[] | null): readonly KeysetSegment[] {
+    const { order } = this.plan;
+    return this.#upTo
+      ? segmentsBetween(order, position, this.#upTo)
+      : segmentsAfter(order, position);
+  }
+
+  statement(list: string, where: string | null, maxRows: number): string {
+    const { name, filter, order } = this.plan;
+    const conditions = [where, filter].filter((condition) => condition !== null);
+    return (
+      `SELECT ${list} FROM main.${quoteIdentifier(name)}${whereAll(conditions)}` +
+      ` ORDER BY ${orderBy(order)} LIMIT ${maxRows}`
+    );
+  }
+
+  positionOf(row: readonly Cell[]): Cell[] {
+    return this.plan.order.map((term) => row[term.column]!);
+  }
+
+  /** Whether a position is where the range ends. */
+  isEnd(position: readonly Cell[] | null): boolean {
+    return Boolean(this.#upTo && position && samePosition(position, this.#upTo));
+  }
+}
+
+/** A WHERE clause of all the conditions, with a space before it, or nothing. */
+export function whereAll(conditions: readonly string[]): string {
+  return conditions.length > 0 ? ` WHERE ${conditions.map((c) => `(${c})`).join(' AND ')}` : '';
+}
+
+export function samePosition(a: readonly Cell[], b: readonly Cell[]): boolean {
+  return a.every((value, i) => {
+    const other = b[i]!;
+    if (value instanceof InvalidText) {
+      return other instanceof InvalidText && Buffer.compare(value.bytes, other.bytes) === 0;
+    }
+    if (value instanceof Uint8Array) {
+      return other instanceof Uint8Array && Buffer.compare(value, other) === 0;
+    }
+    // Loose, because a transport may give the same INTEGER as number or bigint.
+    return value === other || (isNumeric(value) && isNumeric(other) && value == other);
+  });
+}
+
+function isNumeric(value: Cell): value is number | bigint {
+  return typeof value === 'number' || typeof value === 'bigint';
+}

@@ -1,0 +1,293 @@
+import { InvalidText, type Cell } from '../values.js';
+import { operand, type Query, type RawRow, type SourceConnection } from './connection.js';
+import type { TextEncoding } from './introspection.js';
+import {
+  describeKey,
+  nextMaxRows,
+  NUMBER_BYTES,
+  tooLarge,
+  type Page,
+  type PageBounds,
+  type RejectedRow,
+} from './page.js';
+import type { TablePlan } from './plan.js';
+import { projectionOf, type Projection } from './projection.js';
+import { invalidTextReason, type RowSink } from './row-sink.js';
+import { samePosition, type Scan } from './scan.js';
+import { quoteIdentifier } from './sql.js';
+import { decodeText } from './stored/stored-record.js';
+import { StoredFormError } from './stored/stored-form-error.js';
+import type { RowRef } from './stored/stored-table.js';
+
+const MIN_CUT_BYTES = 4096;
+/** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
+const MAX_UTF8_GROWTH = 3;
+/** Of a server's response limit, what one row may take; a larger one is read in pieces. */
+const RESPONSE_SHARE = 0.4;
+/** A value is read in pieces of this size where a whole one would be too large an answer. */
+const PIECE_BYTES = 4 * 1024 * 1024;
+
+/** Reads a page by SQL: by the plain list, and by the exact list what that leaves out. */
+export class SqlPageReader {
+  readonly #connection: SourceConnection;
+  readonly #scan: Scan;
+  readonly #plan: TablePlan;
+  readonly #start: readonly Cell[] | null;
+  readonly #bounds: PageBounds;
+  readonly #sink: RowSink;
+  readonly #signal: AbortSignal | undefined;
+  #lists: Projection | null = null;
+
+  constructor(
+    connection: SourceConnection,
+    scan: Scan,
+    start: readonly Cell[] | null,
+    bounds: PageBounds,
+    sink: RowSink,
+    signal: AbortSignal | undefined,
+  ) {
+    this.#connection = connection;
+    this.#scan = scan;
+    this.#plan = scan.plan;
+    this.#start = start;
+    this.#bounds = bounds;
+    this.#sink = sink;
+    this.#signal = signal;
+  }
+
+  async read(query: Query): Promise<Page> {
+    const { plain, oversizeAt } = this.#projection;
+    const found = await this.#scan.select(query, plain, this.#start, this.#bounds.maxRows);
+    return await this.#assemble(
+      query,
+      found.map((row): FoundRow => {
+        const oversize = row[oversizeAt] ?? null;
+        if (oversize === null) return { size: 0, plain: row.slice(0, oversizeAt) };
+        return { size: Number(oversize), plain: null, position: this.#scan.positionOf(row) };
+      }),
+    );
+  }
+
+  /** Every row of the page by the exact list. */
+  async readExactly(query: Query): Promise<Page> {
+    const { size } = this.#projection;
+    const sizes = await this.#scan.select(query, size, this.#start, this.#bounds.maxRows);
+    return await this.#assemble(
+      query,
+      sizes.map(([bytes]) => ({ size: Number(bytes), plain: null })),
+    );
+  }
+
+  /** One row by the exact list. Its TEXT may be {@link InvalidText}. */
+  async readRow(query: Query, row: RowRef): Promise<Cell[]> {
+    return await this.#oneRow(query, this.#projection.exact, row);
+  }
+
+  /** One row with TEXT and BLOB outside the key left out. */
+  async keysOfRow(query: Query, row: RowRef): Promise<Cell[]> {
+    return await this.#oneRow(query, this.#projection.keys, row);
+  }
+
+  /** The bytes of one row, a number or NULL counted as nine. */
+  async sizeOfRow(query: Query, row: RowRef): Promise<number> {
+    const [size] = await this.#oneRow(query, this.#projection.size, row);
+    return Number(size);
+  }
+
+  async #oneRow(query: Query, list: string, ref: RowRef): Promise<Cell[]> {
+    const { name, rowidName, order, encoding } = this.#plan;
+    const terms = 'rowid' in ref ? [{ sql: rowidName! }] : order;
+    const values = 'rowid' in ref ? [ref.rowid] : ref.position;
+    const operands = values.map(operand);
+    const same = terms.map((term, i) => `${term.sql} IS ${operands[i]!.sql}`).join(' AND ');
+    const [row] = await query(
+      `SELECT ${list} FROM main.${quoteIdentifier(name)} WHERE ${same}`,
+      operands.flatMap(({ params }) => params),
+    );
+    if (!row) throw new StoredFormError('a row is not found by its key');
+    return decodeExact(row, encoding);
+  }
+
+  get #projection(): Projection {
+    if (this.#lists === null) {
+      const { maxBytes, maxRows, maxRowBytes } = this.#bounds;
+      const share = Math.floor((2 * maxBytes) / maxRows);
+      const maxCellBytes = Math.min(Math.max(MIN_CUT_BYTES, share), maxRowBytes);
+      this.#lists = projectionOf(this.#plan, this.#connection, maxCellBytes);
+    }
+    return this.#lists;
+  }
+
+  /** Puts a page together from what was found, reading by the exact list what is not there in plain. */
+  async #assemble(query: Query, found: readonly FoundRow[]): Promise<Page> {
+    const { maxRows, maxBytes, maxRowBytes, upTo } = this.#bounds;
+    const rejected: RejectedRow[] = [];
+    let position = this.#start;
+    let taken = 0;
+    let bytes = 0;
+    let i = 0;
+    let moved = false;
+    const take = (ordinal: number, cells: readonly Cell[], reason: string | null): void => {
+      reason ??= this.#sink.take(ordinal, cells);
+      if (reason === null) taken++;
+      else rejected.push({ key: describeKey(this.#plan, cells), reason });
+    };
+
+    this.#sink.start(found.length);
+    while (i < found.length && bytes < maxBytes && !moved) {
+      const { size, plain } = found[i]!;
+      if (plain !== null) {
+        const estimate = estimateBytes(plain);
+        const exact = estimate * MAX_UTF8_GROWTH > maxRowBytes ? rowBytes(plain) : 0;
+        take(i, plain, exact > maxRowBytes ? tooLarge(exact, maxRowBytes) : null);
+        if (exact <= maxRowBytes) bytes += estimate;
+        position = this.#scan.positionOf(plain);
+        i++;
+      } else if (size > maxRowBytes) {
+        const [keys] = await this.#keysBehind(query, position);
+        if (!keys) break;
+        take(i, keys, tooLarge(size, maxRowBytes));
+        position = this.#scan.positionOf(keys);
+        i++;
+      } else {
+        const run = this.#exactRun(found, i, maxBytes - bytes);
+        const exact = await this.#readRun(query, position, run);
+        for (const [j, cells] of exact.entries()) {
+          take(i + j, cells, invalidTextReason(this.#plan, cells));
+          bytes += estimateBytes(cells);
+        }
+        if (exact.length > 0) position = this.#scan.positionOf(exact.at(-1)!);
+        i += run.count;
+        // Another snapshot may give other rows: then what follows in `found` need not follow in the source.
+        moved = !this.#connection.stored && !this.#endsAt(exact, run);
+      }
+    }
+    const whole = !moved && i === found.length;
+    const done = whole && (found.length < maxRows || this.#scan.isEnd(position));
+    if (done) position = upTo ?? position;
+    const seen = taken + rejected.length;
+    return {
+      taken,
+      rejected,
+      position,
+      done,
+      bytes,
+      nextMaxRows: nextMaxRows(this.#bounds, seen, bytes),
+    };
+  }
+
+  #endsAt(exact: readonly Cell[][], run: Run): boolean {
+    const last = exact.at(-1);
+    return (
+      exact.length === run.count &&
+      (run.last === null ||
+        (last !== undefined && samePosition(this.#scan.positionOf(last), run.last)))
+    );
+  }
+
+  /** Reads `run.count` rows behind `position` by the exact list. */
+  async #readRun(query: Query, position: readonly Cell[] | null, run: Run): Promise<Cell[][]> {
+    const limit = this.#connection.maxResponseBytes;
+    if (limit !== null && run.bytes > limit * RESPONSE_SHARE) {
+      return await this.#connection.snapshot(
+        (snapshot) => this.#readInPieces(snapshot, position),
+        this.#signal,
+      );
+    }
+    const found = await this.#scan.select(query, this.#projection.exact, position, run.count);
+    return found.map((row) => decodeExact(row, this.#plan.encoding));
+  }
+
+  /** One row behind `position`, its values in pieces that each fit an answer. */
+  async #readInPieces(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
+    const names = this.#plan.columns.map((column) => quoteIdentifier(column.name));
+    const [row] = await this.#keysBehind(query, position);
+    if (!row) return [];
+    const cells = [...row];
+    for (const [i, name] of names.entries()) {
+      const [shape] = await this.#scan.select(
+        query,
+        `typeof(${name}), octet_length(CAST(${name} AS BLOB))`,
+        position,
+        1,
+      );
+      const type = String(shape?.[0]);
+      if (type !== 'text' && type !== 'blob') continue;
+      const bytes = new Uint8Array(Number(shape?.[1]));
+      for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
+        const piece = `substr(CAST(${name} AS BLOB), ${at + 1}, ${PIECE_BYTES})`;
+        const [part] = await this.#scan.select(query, piece, position, 1);
+        if (part?.[0] instanceof Uint8Array) bytes.set(part[0], at);
+      }
+      cells[i] = type === 'text' ? decodeText(bytes, this.#plan.encoding) : bytes;
+    }
+    return [cells];
+  }
+
+  /** The row behind `position` with TEXT and BLOB outside the key left out: enough for its key and its position. */
+  async #keysBehind(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
+    const found = await this.#scan.select(query, this.#projection.keys, position, 1);
+    return found.map((row) => decodeExact(row, this.#plan.encoding));
+  }
+
+  /** The rows from `from` on that are to be read by the exact list together. */
+  #exactRun(found: readonly FoundRow[], from: number, budget: number): Run {
+    let count = 0;
+    let bytes = 0;
+    let last: Cell[] | null = null;
+    for (let i = from; i < found.length; i++) {
+      const { size, plain, position } = found[i]!;
+      if (plain !== null || size > this.#bounds.maxRowBytes) break;
+      if (count > 0 && bytes + size > budget) break;
+      count++;
+      bytes += size;
+      last = position ?? null;
+    }
+    return { count, bytes, last };
+  }
+}
+
+/** A row of the page: as it is, or only how large it is. */
+interface FoundRow {
+  readonly size: number;
+  readonly plain: readonly Cell[] | null;
+  readonly position?: Cell[];
+}
+
+/** Rows to be read by the exact list together, and the position of the last where it is known. */
+interface Run {
+  readonly count: number;
+  readonly bytes: number;
+  readonly last: Cell[] | null;
+}
+
+/** Turns the exact list's forms back into values: see {@link projectionOf}. */
+export function decodeExact(row: RawRow, encoding: TextEncoding): Cell[] {
+  return row.map((value) => {
+    if (value instanceof Uint8Array) return decodeText(value, encoding);
+    if (typeof value !== 'string') return value;
+    if (value === 'inf') return Infinity;
+    return value === '-inf' ? -Infinity : new Uint8Array(Buffer.from(value, 'hex'));
+  });
+}
+
+function estimateBytes(cells: readonly Cell[]): number {
+  let bytes = 0;
+  for (const cell of cells) {
+    if (typeof cell === 'string') bytes += cell.length + 2;
+    else if (cell instanceof Uint8Array) bytes += cell.byteLength + 3;
+    else if (cell instanceof InvalidText) bytes += cell.bytes.byteLength + 3;
+    else bytes += 5;
+  }
+  return bytes;
+}
+
+/** The bytes of a row as the size list counts them. */
+function rowBytes(cells: readonly Cell[]): number {
+  let bytes = 0;
+  for (const cell of cells) {
+    if (typeof cell === 'string') bytes += Buffer.byteLength(cell, 'utf8');
+    else bytes += cell instanceof Uint8Array ? cell.byteLength : NUMBER_BYTES;
+  }
+  return bytes;
+}

@@ -1,0 +1,163 @@
+import {
+  cellAt,
+  cellCount,
+  describeCell,
+  INTERIOR_TABLE_PAGE,
+  lastChild,
+  LEAF_TABLE_PAGE,
+  MAX_HEIGHT,
+  type StoredCell,
+} from './btree-page.js';
+import type { DatabasePages } from './database-pages.js';
+import { StoredFormError } from './stored-form-error.js';
+import { readRowid, readSize, varintBytes, type Rowid } from './varint.js';
+
+/** Interior pages are kept while there are fewer children than this in them: some 12 bytes each. */
+const MAX_KEPT_CHILDREN = 1_000_000;
+
+/** An interior page: child `i` holds the rowids up to `keys[i]`, and the last child those behind. */
+interface Interior {
+  readonly keys: readonly Rowid[];
+  readonly children: readonly number[];
+}
+
+/** The b-tree of a rowid table. Interior pages are kept, so an instance is of one state of the file. */
+export class TableBtree {
+  readonly #pages: DatabasePages;
+  readonly #root: number;
+  readonly #interiors = new Map<number, Interior>();
+  #keptChildren = 0;
+  /** Levels of interior pages above the leaves. */
+  #height: number | null = null;
+
+  constructor(pages: DatabasePages, root: number) {
+    this.#pages = pages;
+    this.#root = root;
+  }
+
+  /** The numbers of the leaf pages in which rows are. */
+  async leavesOf(rowids: readonly Rowid[]): Promise<Uint32Array> {
+    const height = await this.#findHeight();
+    const at = new Uint32Array(rowids.length).fill(this.#root);
+    for (let level = 0; level < height; level++) {
+      const missing = this.#missing(at);
+      if (missing.size > 0) await this.#load(missing, at);
+      this.#descend(at, rowids);
+    }
+    return at;
+  }
+
+  /** Which of these interior pages are not kept. */
+  #missing(numbers: Uint32Array): Set<number> {
+    const missing = new Set<number>();
+    let last = -1;
+    for (const number of numbers) {
+      if (number !== last && !this.#interiors.has(number)) missing.add(number);
+      last = number;
+    }
+    return missing;
+  }
+
+  /** Goes on from each row's interior page to its child. */
+  #descend(at: Uint32Array, rowids: readonly Rowid[]): void {
+    let number = -1;
+    let interior: Interior | undefined;
+    for (let i = 0; i < at.length; i++) {
+      if (at[i] !== number) {
+        number = at[i]!;
+        interior = this.#interiors.get(number);
+      }
+      at[i] = childFor(interior!, rowids[i]!);
+    }
+  }
+
+  /**
+   * Finds a row in a leaf.
+   *
+   * @param pages holds the leaf at `start`.
+   * @throws {StoredFormError} when the row is not there.
+   */
+  findCell(pages: Buffer, start: number, rowid: Rowid, found: StoredCell): void {
+    if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
+    const { usableBytes } = this.#pages;
+    let low = 0;
+    let high = cellCount(pages, start) - 1;
+    while (low <= high) {
+      const middle = (low + high) >>> 1;
+      const cell = cellAt(pages, start, middle, usableBytes);
+      const rowidAt = cell + varintBytes(pages, cell);
+      const there = readRowid(pages, rowidAt);
+      if (there === rowid) {
+        const payload = rowidAt + varintBytes(pages, rowidAt);
+        const bytes = readSize(pages, cell);
+        describeCell(pages, start, payload, bytes, usableBytes - 35, usableBytes, found);
+        return;
+      }
+      if (there < rowid) low = middle + 1;
+      else high = middle - 1;
+    }
+    throw new StoredFormError(`row ${rowid} is not in its leaf`);
+  }
+
+  async #findHeight(): Promise<number> {
+    if (this.#height !== null) return this.#height;
+    let number = this.#root;
+    for (let height = 0; height < MAX_HEIGHT; height++) {
+      const page = await this.#pages.read([number]);
+      if (page[0] === LEAF_TABLE_PAGE) {
+        this.#height = height;
+        return height;
+      }
+      this.#keep(number, page, 0);
+      number = this.#interiors.get(number)!.children[0]!;
+    }
+    throw new StoredFormError('the tree is too high');
+  }
+
+  /** Reads interior pages that are not kept; those of `needed` stay. */
+  async #load(missing: ReadonlySet<number>, needed: Uint32Array): Promise<void> {
+    if (this.#keptChildren > MAX_KEPT_CHILDREN) this.#keepOnly(new Set(needed));
+    const wanted = [...missing].sort((a, b) => a - b);
+    const { pageBytes, requestPages } = this.#pages;
+    for (let i = 0; i < wanted.length; i += requestPages) {
+      const some = wanted.slice(i, i + requestPages);
+      const pages = await this.#pages.read(some);
+      some.forEach((number, j) => this.#keep(number, pages, j * pageBytes));
+    }
+  }
+
+  #keepOnly(needed: ReadonlySet<number>): void {
+    this.#keptChildren = 0;
+    for (const [number, { children }] of this.#interiors) {
+      if (needed.has(number)) this.#keptChildren += children.length;
+      else this.#interiors.delete(number);
+    }
+  }
+
+  #keep(number: number, pages: Buffer, start: number): void {
+    if (pages[start] !== INTERIOR_TABLE_PAGE) {
+      throw new StoredFormError(`page ${number} is no interior page`);
+    }
+    const keys: Rowid[] = [];
+    const children: number[] = [];
+    for (let i = 0; i < cellCount(pages, start); i++) {
+      const cell = cellAt(pages, start, i, this.#pages.usableBytes);
+      children.push(pages.readUInt32BE(cell));
+      keys.push(readRowid(pages, cell + 4));
+    }
+    children.push(lastChild(pages, start));
+    this.#interiors.set(number, { keys, children });
+    this.#keptChildren += children.length;
+  }
+}
+
+function childFor({ keys, children }: Interior, rowid: Rowid): number {
+  let low = 0;
+  let high = keys.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (keys[middle]! < rowid) low = middle + 1;
+    else high = middle;
+  }
+  return children[low]!;
+}
