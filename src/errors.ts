@@ -15,6 +15,7 @@ export type ErrorCode =
   | 'COLUMN_NOT_FOUND'
   | 'KEY_NOT_UNIQUE'
   | 'ROW_REJECTED'
+  | 'LOSS_SUSPECTED'
   | 'CACHE_EMPTY'
   | 'CACHE_LOCKED'
   | 'CACHE_FORMAT_UNSUPPORTED'
@@ -107,6 +108,14 @@ export class RowRejectedError extends StorageSyncError {
   override readonly name = 'RowRejectedError';
   constructor(message: string, options?: ErrorOptions) {
     super('ROW_REJECTED', message, options);
+  }
+}
+
+/** A table would lose more rows than is likely. The table and the counts are in `context`. */
+export class LossError extends StorageSyncError {
+  override readonly name = 'LossError';
+  constructor(message: string, options?: ErrorOptions) {
+    super('LOSS_SUSPECTED', message, options);
   }
 }
 

@@ -5,6 +5,7 @@ export type {
   SyncMode,
   SyncReport,
   TableCounters,
+  TableMode,
   TableReport,
   ValidationCheck,
   ValidationReport,
@@ -12,6 +13,7 @@ export type {
 export {
   DEFAULT_BATCH_SIZE,
   DEFAULT_CONCURRENCY,
+  DEFAULT_MAX_LOSS_SHARE,
   DEFAULT_MAX_BYTES_IN_FLIGHT,
   DEFAULT_MAX_PAGE_BYTES,
   DEFAULT_MAX_ROW_BYTES,
@@ -39,6 +41,7 @@ export type { SourceRow, SqlValue } from './values.js';
 export {
   CacheError,
   ConfigError,
+  LossError,
   RowRejectedError,
   SourceError,
   StorageSyncError,

@@ -21,6 +21,8 @@ export const DEFAULT_RETRY_INITIAL_MS = 200;
 /** The longest wait between tries, also where the server asks for a longer one. */
 export const DEFAULT_RETRY_MAX_MS = 30_000;
 /** A cache older than this is stale. */
+/** A sync that would take more than this share of a table's rows is refused. */
+export const DEFAULT_MAX_LOSS_SHARE = 0.5;
 export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
 
 export interface SourceOptions {
@@ -51,6 +53,8 @@ export interface StorageSyncOptions {
   readonly retryInitialMs?: number | undefined;
   readonly retryMaxMs?: number | undefined;
   readonly staleAfterMs?: number | undefined;
+  /** A sync that would take more than this share of a table's rows is refused, unless it is told `allowLoss`. */
+  readonly maxLossShare?: number | undefined;
   /** What to do with a row that cannot be cached: stop the sync (default), or set it aside and report it. */
   readonly onRowError?: RowErrorPolicy | undefined;
   /** Verify each record's checksum when it is read. */
@@ -77,6 +81,7 @@ export interface ResolvedOptions {
   readonly retryInitialMs: number;
   readonly retryMaxMs: number;
   readonly staleAfterMs: number;
+  readonly maxLossShare: number;
   readonly onRowError: RowErrorPolicy;
   readonly validateChecksums: boolean;
   readonly transport: Transport;
@@ -167,6 +172,13 @@ const schema = v.strictObject({
   retryInitialMs: v.optional(integerBetween(1, 3600_000)),
   retryMaxMs: v.optional(integerBetween(1, 24 * 3600_000)),
   staleAfterMs: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
+  maxLossShare: v.optional(
+    v.pipe(
+      v.number('must be a number from 0 to 1'),
+      v.minValue(0, 'must be a number from 0 to 1'),
+      v.maxValue(1, 'must be a number from 0 to 1'),
+    ),
+  ),
   onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
   validateChecksums: v.optional(v.boolean('must be true or false')),
   transport: v.optional(
@@ -207,6 +219,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     retryInitialMs: options.retryInitialMs ?? DEFAULT_RETRY_INITIAL_MS,
     retryMaxMs: options.retryMaxMs ?? DEFAULT_RETRY_MAX_MS,
     staleAfterMs: options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS,
+    maxLossShare: options.maxLossShare ?? DEFAULT_MAX_LOSS_SHARE,
     onRowError: options.onRowError ?? 'fail',
     validateChecksums: options.validateChecksums ?? false,
     transport: options.transport ?? 'auto',

@@ -9,8 +9,12 @@ export interface TableCounters {
   readonly bytesWritten: number;
 }
 
+/** How a table was brought up to date: read in full, or by the source's change log. */
+export type TableMode = 'full' | 'change-log';
+
 /** What one sync did to one table. */
 export interface TableReport extends TableCounters {
+  readonly mode: TableMode;
   readonly durationMs: number;
   /** True when this sync went on from the checkpoint of an interrupted one. */
   readonly resumed: boolean;

@@ -3,24 +3,27 @@ import { readdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bootId } from './cache/boot.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
-import type { PreparedTable } from './cache/generation-writer.js';
+import type { Preparation, PreparedTable } from './cache/generation-writer.js';
 import { generationPath, dataPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
-import { EMPTY_MANIFEST, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
+import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { clearLastError, writeLastError } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
 import type { TableCheckpoint } from './cache/catalog.js';
-import { CacheError, SyncAbortedError } from './errors.js';
+import { CacheError, SourceError, SyncAbortedError } from './errors.js';
+import { refuseLoss } from './loss-guard.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import type { GenerationRef, SourceRef } from './pipeline/messages.js';
 import { Semaphore } from './pipeline/semaphore.js';
+import { followChanges } from './pipeline/change-rounds.js';
 import { syncTable, type SyncContext } from './pipeline/table-sync.js';
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
 import type { SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
+import type { LogState } from './source/log-state.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import { SyncRun } from './sync-run.js';
@@ -35,6 +38,10 @@ export interface SyncOptions {
   /** Stops the sync at the next batch. What was committed stays, and the next sync goes on from there. */
   readonly signal?: AbortSignal | undefined;
   readonly onProgress?: ((progress: SyncProgress) => void) | undefined;
+  /** Read every table in full, also where the source's change log would tell what changed. */
+  readonly full?: boolean | undefined;
+  /** Believe the source even when a table loses more rows than `maxLossShare`. */
+  readonly allowLoss?: boolean | undefined;
 }
 
 /**
@@ -114,7 +121,8 @@ export class StorageSync implements AsyncDisposable {
     await this.close();
   }
 
-  #start(mode: 'full' | 'rebuild', { signal, onProgress }: SyncOptions): SyncRun {
+  #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
+    const { signal, onProgress } = options;
     if (this.#closing.signal.aborted) {
       throw new CacheError('CACHE_CLOSED', 'This StorageSync is closed.', {
         hint: 'Open it again.',
@@ -129,7 +137,7 @@ export class StorageSync implements AsyncDisposable {
         onProgress ? Promise.resolve() : iterated,
       );
       const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
-      const run = this.#run(mode, AbortSignal.any(signals), meter);
+      const run = this.#run(mode, options, AbortSignal.any(signals), meter);
       const settled = run.then(
         () => undefined,
         () => undefined,
@@ -142,6 +150,7 @@ export class StorageSync implements AsyncDisposable {
 
   async #run(
     mode: 'full' | 'rebuild',
+    asked: SyncOptions,
     signal: AbortSignal,
     meter: ProgressMeter,
   ): Promise<SyncReport> {
@@ -149,7 +158,7 @@ export class StorageSync implements AsyncDisposable {
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
       await removeLeftovers(cacheDir);
-      const report = await this.#locked(mode, signal, meter);
+      const report = await this.#locked(mode, asked, signal, meter);
       await clearLastError(cacheDir);
       return report;
     } catch (error) {
@@ -169,6 +178,7 @@ export class StorageSync implements AsyncDisposable {
   /** The story of a sync: look at the source, prepare, read and write, complete, publish. */
   async #locked(
     mode: 'full' | 'rebuild',
+    asked: SyncOptions,
     signal: AbortSignal,
     meter: ProgressMeter,
   ): Promise<SyncReport> {
@@ -196,17 +206,29 @@ export class StorageSync implements AsyncDisposable {
     let generation: GenerationRef | null = null;
     try {
       if (signal.aborted) throw new SyncAbortedError();
-      const { schema, transport } = await pool.read('schema', { source });
-      const { plans, warnings } = planTables(schema, options.tables);
+      const { schema, transport, logs } = await pool.read('schema', { source });
+      const { plans, warnings: planned } = planTables(schema, options.tables);
+      const warnings = [...planned];
 
       const fingerprint = sourceFingerprint(options.source.url);
-      const target = await this.#prepare(mode, plans, sync, fingerprint, (opened) => {
+      const preparation = {
+        plans,
+        sync,
+        source: fingerprint,
+        reuseSince: Date.now() - options.staleAfterMs,
+        logs,
+        full: asked.full === true || mode === 'rebuild',
+      };
+      const target = await this.#prepare(mode, preparation, (opened) => {
         generation = opened;
       });
       const { tables } = target;
       generation = target.generation;
 
-      const read = await this.#readTables({ plans, tables, source, generation, stop, meter });
+      const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
+      const work = { plans, tables, source, generation, stop, meter, startedAt, maxLossShare };
+      const read = await this.#readTables(work);
+      await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
 
       meter.enter('validating');
       const { counts } = await pool.write('complete', {
@@ -223,16 +245,20 @@ export class StorageSync implements AsyncDisposable {
         dropOthers: options.tables === undefined || generation.unpublished,
         tableIds: tables.map((table) => table.id),
       });
-      const checks = plans.map((plan, i) => countCheck(plan, counts[i]!, read.checkpoints[i]!));
+      const checks = plans.map((plan, i) =>
+        countCheck(plan, counts[i]!, tables[i]!.follows ? null : read.checkpoints[i]!),
+      );
       refuseDamaged(checks);
 
       meter.enter('publishing');
       await pool.write('close', { generation });
       await this.#publish(target.manifest, generation, target.number);
       generation = null;
+      warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
       meter.enter('done');
+      const onlyChanges = tables.length > 0 && tables.every(({ follows }) => follows !== null);
       return this.#report({
-        mode,
+        mode: mode === 'full' && onlyChanges ? 'incremental' : mode,
         startedAt,
         transport,
         plans,
@@ -259,8 +285,10 @@ export class StorageSync implements AsyncDisposable {
     readonly generation: GenerationRef;
     readonly stop: AbortController;
     readonly meter: ProgressMeter;
+    readonly startedAt: number;
+    readonly maxLossShare: number;
   }): Promise<ReadResult> {
-    const { plans, tables, source, generation, stop, meter } = work;
+    const { plans, tables, source, generation, stop, meter, startedAt, maxLossShare } = work;
     const options = this.#options;
     const pool = this.#pool();
     let retries = 0;
@@ -274,6 +302,7 @@ export class StorageSync implements AsyncDisposable {
         maxRowBytes: options.maxRowBytes,
       },
       onRowError: options.onRowError,
+      maxLossShare,
       splits: /^file:/i.test(source.connection.url),
       throwIfAborted: () => {
         if (stop.signal.aborted) throw new SyncAbortedError();
@@ -295,10 +324,26 @@ export class StorageSync implements AsyncDisposable {
     const checkpoints: TableCheckpoint[] = [];
     const durations: number[] = [];
     const failures: unknown[] = [];
+    const followed = [...tables.keys()].filter((at) => tables[at]!.follows !== null);
+    const inFull = [...tables.keys()].filter((at) => tables[at]!.follows === null);
+    const follow = async () => {
+      if (followed.length === 0) return;
+      const begun = performance.now();
+      const found = await followChanges(
+        context,
+        followed.map((at) => plans[at]!),
+        followed.map((at) => tables[at]!),
+      );
+      for (const [i, at] of followed.entries()) {
+        checkpoints[at] = found[i]!;
+        durations[at] = performance.now() - begun;
+        meter.tableDone(plans[at]!.name);
+      }
+    };
     let next = 0;
     const worker = async () => {
-      while (next < plans.length && failures.length === 0) {
-        const at = next++;
+      while (next < inFull.length && failures.length === 0) {
+        const at = inFull[next++]!;
         const begun = performance.now();
         try {
           checkpoints[at] = await syncTable(context, plans[at]!, tables[at]!);
@@ -312,18 +357,77 @@ export class StorageSync implements AsyncDisposable {
         }
       }
     };
+    await follow();
     const workers = Array.from({ length: pool.readerThreads }, worker);
     const read = Promise.all(workers);
     // Totals are counted once somebody looks; and nothing may ask the source once the sync has ended.
     const counting = Promise.race([meter.watched.then(() => true), read.then(() => false)]).then(
       async (watched) => {
-        if (watched) await this.#countRows(plans, source, meter);
+        if (watched && followed.length === 0) await this.#countRows(plans, source, meter);
       },
     );
     await Promise.all([read, counting]);
     if (failures.length > 0) throw failures[0];
-    const asOf = Math.min(Date.now(), ...checkpoints.map((checkpoint) => checkpoint.startedAt));
+    const begunAt = inFull.map((at) => checkpoints[at]!.startedAt);
+    const asOf = Math.min(startedAt, ...begunAt);
     return { checkpoints, durations, retries, asOf };
+  }
+
+  /**
+   * Holds a generation that is to be published against the one that is served, and a table that the source no longer
+   * has against what it had.
+   */
+  async #refuseLosses(
+    { manifest, generation }: Target,
+    plans: readonly TablePlan[],
+    checkpoints: readonly TableCheckpoint[],
+    maxShare: number,
+  ): Promise<void> {
+    if (manifest.live === null) return;
+    const { tables: served } = await this.status();
+    try {
+      for (const [table, { rows: before }] of Object.entries(served)) {
+        const at = plans.findIndex(({ name }) => name === table);
+        if (at >= 0) {
+          if (!generation.unpublished) continue;
+          const { rowsRead, rowsQuarantined } = checkpoints[at]!.counters;
+          refuseLoss({ table, before, after: rowsRead - rowsQuarantined }, maxShare);
+        } else if (this.#options.tables === undefined) {
+          refuseLoss({ table, before, after: 0 }, maxShare);
+        }
+      }
+    } catch (error) {
+      // Else the next rebuild would go on from what is not believed.
+      if (generation.unpublished) {
+        await this.#pool().write('close', { generation });
+        await this.#dropBuilding(manifest);
+      }
+      throw error;
+    }
+  }
+
+  /** Tells the change logs how far this cache has come, so that they can drop what nobody needs any more. */
+  async #acknowledge(
+    source: SourceRef,
+    reader: string,
+    logs: readonly LogState[],
+    { checkpoints }: ReadResult,
+  ): Promise<string[]> {
+    const positions = checkpoints.flatMap(({ log: position }) => {
+      const log = logs.find(({ logId }) => logId === position?.id);
+      const isNews = log !== undefined && log.readers[reader] !== position!.version;
+      return isNews ? [{ log: log.number, version: position!.version }] : [];
+    });
+    if (positions.length === 0) return [];
+    try {
+      await this.#pool().read('acknowledge', { source, reader, positions });
+      return [];
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error;
+      return [
+        `The change log could not be told how far this cache is: a compaction will not wait for it. ${error.message}`,
+      ];
+    }
   }
 
   /** Counts what there is to read where that costs little: a file's owner pays no server for it. */
@@ -352,19 +456,16 @@ export class StorageSync implements AsyncDisposable {
    */
   async #prepare(
     mode: SyncMode,
-    plans: readonly TablePlan[],
-    sync: string,
-    source: string,
+    preparation: Omit<Preparation, 'unpublished'>,
     onOpen: (generation: GenerationRef) => void,
   ): Promise<PreparedTarget> {
-    const reuseSince = Date.now() - this.#options.staleAfterMs;
     for (;;) {
       const target = await this.#target(mode);
       const { generation } = target;
       onOpen(generation);
       try {
-        await this.#refuseOtherSource(generation, source);
-        const request = { generation, plans, sync, source, reuseSince };
+        await this.#refuseOtherSource(generation, preparation.source);
+        const request = { generation, ...preparation };
         return { ...target, ...(await this.#pool().write('prepare', request)) };
       } catch (error) {
         const unusable =
@@ -380,7 +481,7 @@ export class StorageSync implements AsyncDisposable {
   /** The generation to write: the one that is served, or one to build beside it. */
   async #target(mode: SyncMode): Promise<Target> {
     const { cacheDir } = this.#options;
-    const manifest = readManifest(cacheDir) ?? EMPTY_MANIFEST;
+    const manifest = readManifest(cacheDir) ?? newManifest();
     if (mode !== 'rebuild' && manifest.live !== null) {
       if (manifest.building) await this.#dropBuilding(manifest);
       const number = manifest.live;
@@ -442,6 +543,7 @@ export class StorageSync implements AsyncDisposable {
       plan.name,
       {
         ...checkpoints[i]!.counters,
+        mode: tables[i]!.follows ? 'change-log' : 'full',
         durationMs: Math.round(durations[i]!),
         resumed: tables[i]!.resumed,
       },
@@ -528,21 +630,26 @@ interface ReportInput extends ReadResult {
   readonly number: number;
 }
 
+/** @param checkpoint of a table that was read in full: only then is it known how many rows the source has. */
 function countCheck(
   plan: TablePlan,
   count: StoredCount,
-  checkpoint: TableCheckpoint,
+  checkpoint: TableCheckpoint | null,
 ): ValidationCheck {
+  const table = plan.name;
+  if (count.stored !== count.counted) {
+    const detail = `${count.counted} records in the cache, which says it has ${count.stored}`;
+    return { table, check: 'records', passed: false, detail };
+  }
+  const detail = `${count.stored} rows in the cache`;
+  if (checkpoint === null) return { table, check: 'rows', passed: true, detail };
   const { rowsRead, rowsQuarantined } = checkpoint.counters;
   const expected = rowsRead - rowsQuarantined;
-  const intact = count.stored === count.counted;
   return {
-    table: plan.name,
-    check: intact ? 'rows' : 'records',
-    passed: intact && count.stored === expected,
-    detail: intact
-      ? `${count.stored} rows in the cache, ${expected} read from the source`
-      : `${count.counted} records in the cache, which says it has ${count.stored}`,
+    table,
+    check: 'rows',
+    passed: count.stored === expected,
+    detail: `${detail}, ${expected} read from the source`,
   };
 }
 

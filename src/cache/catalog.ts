@@ -50,6 +50,12 @@ export const NEW_LANE: LaneCheckpoint = {
   done: false,
 };
 
+/** Which change log a table follows, and up to which of its versions it has all changes. */
+export interface LogPosition {
+  readonly id: string;
+  readonly version: number;
+}
+
 /** How far a table has come in a sync. Written in the same transaction as the rows it covers. */
 export interface TableCheckpoint {
   /** The sync that it belongs to. */
@@ -63,6 +69,10 @@ export interface TableCheckpoint {
   readonly counters: TableCounters;
   /** Where the sweep for removed rows has come to. */
   readonly sweepAfter: Uint8Array | null;
+  /** Records that the table had before the sync. */
+  readonly rowsBefore: number;
+  /** Read before the rows were. Null where the source kept no log then. */
+  readonly log: LogPosition | null;
   readonly startedAt: number;
   readonly updatedAt: number;
 }

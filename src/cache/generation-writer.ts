@@ -1,7 +1,9 @@
 import { StorageSyncError } from '../errors.js';
 import type { TableCounters } from '../report.js';
+import { foldName } from '../source/introspection.js';
+import type { LogState } from '../source/log-state.js';
 import type { RejectedRow } from '../source/page.js';
-import type { TablePlan } from '../source/plan.js';
+import { mayFollowLog, type TablePlan } from '../source/plan.js';
 import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
@@ -23,6 +25,15 @@ export interface PreparedTable {
   readonly checkpoint: TableCheckpoint;
   /** True when the checkpoint is that of an interrupted sync. */
   readonly resumed: boolean;
+  /** The log whose changes bring the table up to date, or null where it must be read in full. */
+  readonly follows: FollowedLog | null;
+}
+
+/** Which changes bring a table up to date: those of a log behind one version, and up to another at least. */
+export interface FollowedLog {
+  readonly log: number;
+  readonly after: number;
+  readonly upTo: number;
 }
 
 /** What a sync is about to do to a generation. */
@@ -32,6 +43,23 @@ export interface Preparation {
   readonly source: string;
   readonly reuseSince: number;
   readonly unpublished: boolean;
+  /** The change logs of the source, as they were before anything else of it was read. */
+  readonly logs: readonly LogState[];
+  /** True to read every table in full. */
+  readonly full: boolean;
+}
+
+/** Changes of one table, as a round brings them. */
+export interface EncodedChanges {
+  readonly tableId: number;
+  /** The version that the table must have, and the one it has then. */
+  readonly after: number;
+  readonly version: number;
+  /** The rows that there are. */
+  readonly batch: Batch;
+  /** The keys of those that are not. */
+  readonly removed: readonly Uint8Array[];
+  readonly rejected: readonly RejectedRow[];
 }
 
 /** One batch for one lane of a table, and where it leaves the lane. */
@@ -80,7 +108,8 @@ export class GenerationWriter {
    * gone on from: tables that it was reading, and tables that it had completed and begun no earlier than `reuseSince`.
    * A sync whose generation was not published was interrupted too.
    */
-  prepare({ plans, sync, source, reuseSince, unpublished }: Preparation): PreparedTable[] {
+  prepare(preparation: Preparation): PreparedTable[] {
+    const { plans, sync, source, reuseSince, unpublished, logs, full } = preparation;
     const environment = this.#environment;
     environment.refresh();
     const catalog = mergeCatalog(environment.catalog(), plans);
@@ -100,8 +129,19 @@ export class GenerationWriter {
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
-      return tables.map(({ id }): PreparedTable => {
+      return tables.map(({ id, plan }, i): PreparedTable => {
         const { rows, checkpoint } = environment.tableState(id);
+        const log = logOf(plans[i]!, logs);
+        if (checkpoint && !full && !unpublished && canFollow(plan, checkpoint, log)) {
+          const follows = {
+            log: log!.number,
+            after: checkpoint.log!.version,
+            upTo: log!.version,
+          };
+          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
+          environment.putTableState(id, { rows, checkpoint: current });
+          return { id, rows, checkpoint: current, resumed: false, follows };
+        }
         const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
         if (
           interrupted &&
@@ -109,7 +149,13 @@ export class GenerationWriter {
         ) {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
-          return { id, rows, checkpoint: resumed, resumed: checkpoint.counters.rowsRead > 0 };
+          return {
+            id,
+            rows,
+            checkpoint: resumed,
+            resumed: checkpoint.counters.rowsRead > 0,
+            follows: null,
+          };
         }
         environment.scratch(id).clearSync();
         environment.quarantine(id).clearSync();
@@ -122,11 +168,13 @@ export class GenerationWriter {
           lanes: [NEW_LANE],
           counters: ZERO_COUNTERS,
           sweepAfter: null,
+          rowsBefore: rows,
+          log: log && { id: log.logId, version: log.version },
           startedAt: now,
           updatedAt: now,
         };
         environment.putTableState(id, { rows, checkpoint: started });
-        return { id, rows, checkpoint: started, resumed: false };
+        return { id, rows, checkpoint: started, resumed: false, follows: null };
       });
     });
   }
@@ -186,6 +234,93 @@ export class GenerationWriter {
         : next;
       environment.putTableState(tableId, { rows: rows + tally.added, checkpoint: phased });
       return phased;
+    });
+  }
+
+  /** Commits a round of changes, with the versions it leads to. */
+  apply(changes: readonly EncodedChanges[]): TableCheckpoint[] {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => changes.map((change) => this.#applyTo(change)));
+  }
+
+  #applyTo(change: EncodedChanges): TableCheckpoint {
+    const { tableId, after, version, batch, removed, rejected } = change;
+    const plan = this.#plan(tableId);
+    const { rows, checkpoint } = this.#environment.tableState(tableId);
+    if (checkpoint?.phase !== 'complete' || checkpoint.log?.version !== after) {
+      throw new StorageSyncError(
+        'WORKER_FAILED',
+        `Changes of ${JSON.stringify(plan.name)} behind ${after} came after ${checkpoint?.log?.version}.`,
+      );
+    }
+    const before = checkpoint.counters;
+    const arena = Buffer.from(batch.arena);
+    const unchanged = this.#unchanged(tableId, batch, arena);
+    const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
+    let deleted = 0;
+    for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
+    this.#quarantine(tableId, rejected, version);
+    const next: TableCheckpoint = {
+      ...checkpoint,
+      log: { ...checkpoint.log, version },
+      counters: {
+        rowsRead: before.rowsRead + batch.count + rejected.length,
+        rowsWritten: before.rowsWritten + tally.written,
+        rowsUnchanged: before.rowsUnchanged + batch.count - tally.written,
+        rowsDeleted: before.rowsDeleted + deleted,
+        rowsQuarantined: before.rowsQuarantined + rejected.length,
+        bytesWritten: before.bytesWritten + tally.bytes,
+      },
+      updatedAt: Date.now(),
+    };
+    this.#environment.putTableState(tableId, {
+      rows: rows + tally.added - deleted,
+      checkpoint: next,
+    });
+    return next;
+  }
+
+  /** Which records of a batch are stored already, as they are. */
+  #unchanged(tableId: number, batch: Batch, arena: Buffer): Uint8Array {
+    const rows = this.#environment.rows(tableId);
+    const unchanged = new Uint8Array(batch.count);
+    let i = 0;
+    for (const { keyStart, valueStart, end } of recordsOf(batch)) {
+      const stored = rows.getBinaryFast(arena.subarray(keyStart, valueStart));
+      unchanged[i++] = stored !== undefined && sameRecord(stored, arena, valueStart, end) ? 1 : 0;
+    }
+    return unchanged;
+  }
+
+  /** What a sweep would leave of a completely read table. */
+  previewSweep(tableId: number): { readonly before: number; readonly after: number } {
+    const environment = this.#environment;
+    environment.refresh();
+    const { rows, checkpoint } = environment.tableState(tableId);
+    const { entryCount } = environment.scratch(tableId).getStats() as { entryCount: number };
+    const after = this.#plan(tableId).inKeyOrder ? rows - entryCount : entryCount;
+    // A sweep that was begun has removed rows already, and was looked at before.
+    const begun = checkpoint?.sweepAfter != null || (checkpoint?.counters.rowsDeleted ?? 0) > 0;
+    return { before: begun ? 0 : (checkpoint?.rowsBefore ?? rows), after };
+  }
+
+  /** Gives up the reading of a table: the next sync begins it anew. */
+  abandon(tableId: number): void {
+    const environment = this.#environment;
+    environment.refresh();
+    environment.transaction(() => {
+      const { rows, checkpoint } = environment.tableState(tableId);
+      if (checkpoint === null) return;
+      environment.scratch(tableId).clearSync();
+      // Without a position in a log it will be read in full.
+      const abandoned: TableCheckpoint = {
+        ...checkpoint,
+        phase: 'complete',
+        settled: true,
+        log: null,
+      };
+      environment.putTableState(tableId, { rows, checkpoint: abandoned });
     });
   }
 
@@ -410,6 +545,27 @@ export class GenerationWriter {
     if (!plan) throw new StorageSyncError('WORKER_FAILED', `Table ${tableId} was not prepared.`);
     return plan;
   }
+}
+
+/** The log of a plan's table, where there is one of its key. */
+function logOf(plan: TablePlan, logs: readonly LogState[]): LogState | null {
+  const log = logs.find(({ table }) => foldName(table) === foldName(plan.name));
+  const ofKey = log?.key.map(foldName).join('\0') === plan.keyNames.map(foldName).join('\0');
+  return log && ofKey ? log : null;
+}
+
+/** Whether a log brings a completely synced table up to date. */
+function canFollow(plan: TablePlan, checkpoint: TableCheckpoint, log: LogState | null): boolean {
+  const { phase, settled, log: position } = checkpoint;
+  return (
+    log !== null &&
+    phase === 'complete' &&
+    settled &&
+    mayFollowLog(plan) &&
+    position?.id === log.logId &&
+    position.version >= log.compacted &&
+    position.version <= log.version
+  );
 }
 
 interface FoundRows {

@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { CacheError } from '../errors.js';
@@ -12,6 +13,8 @@ const generation = v.pipe(v.number(), v.integer(), v.minValue(1));
 const schema = v.object({
   product: v.literal('storage-sync'),
   format: v.literal(FORMAT_VERSION),
+  /** Names the cache to a change log of its source, which keeps what its readers have not read yet. */
+  cacheId: v.string(),
   /** The generation that readers see, or null before the first complete sync. */
   live: v.nullable(generation),
   /** A generation that is being built and is not served. */
@@ -28,12 +31,16 @@ const schema = v.object({
 /** Which generation is served. The one file whose replacement publishes a generation. */
 export type Manifest = v.InferOutput<typeof schema>;
 
-export const EMPTY_MANIFEST: Manifest = {
-  product: 'storage-sync',
-  format: FORMAT_VERSION,
-  live: null,
-  building: null,
-};
+/** The manifest of a new cache. */
+export function newManifest(): Manifest {
+  return {
+    product: 'storage-sync',
+    format: FORMAT_VERSION,
+    cacheId: randomUUID(),
+    live: null,
+    building: null,
+  };
+}
 
 /**
  * The manifest of a cache directory, or null where there is none.

@@ -1,6 +1,8 @@
 import { CacheError } from '../errors.js';
 import { DEFAULT_STALE_AFTER_MS } from '../options.js';
 import { bootId } from './boot.js';
+import type { TableMode } from '../report.js';
+import { mayFollowLog, type TablePlan } from '../source/plan.js';
 import type { SyncRecord, TablePhase, TableState } from './catalog.js';
 import { Environment } from './environment.js';
 import { generationPath } from './layout.js';
@@ -19,6 +21,8 @@ export interface CheckpointStatus {
 
 export interface TableStatus {
   readonly rows: number;
+  /** How the next sync is meant to bring the table up to date: by a full read, or by the source's change log. */
+  readonly mode: TableMode;
   /** How far an unfinished sync of the table has come, or how the last one ended; null before any. */
   readonly checkpoint: CheckpointStatus | null;
 }
@@ -112,18 +116,21 @@ async function inspect(
   try {
     const tables = environment
       .catalog()
-      .tables.map(({ id, plan }) => [plan.name, tableStatus(environment.tableState(id))] as const);
+      .tables.map(
+        ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
+      );
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
   } finally {
     await environment.close();
   }
 }
 
-function tableStatus({ rows, checkpoint }: TableState): TableStatus {
-  if (!checkpoint) return { rows, checkpoint: null };
+function tableStatus(plan: TablePlan, { rows, checkpoint }: TableState): TableStatus {
+  if (!checkpoint) return { rows, mode: 'full', checkpoint: null };
   const { phase, counters, updatedAt } = checkpoint;
   return {
     rows,
+    mode: checkpoint.log && mayFollowLog(plan) ? 'change-log' : 'full',
     checkpoint: {
       phase,
       rowsRead: counters.rowsRead,

@@ -46,7 +46,8 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
 
   syncOptions(program.command('sync'))
     .description('bring the cache up to the source, going on from where the last sync stopped')
-    .action(async (flags: SyncFlags) => {
+    .option('--full', 'read every table in full, also where the change log tells what changed')
+    .action(async (flags: SyncFlags & { readonly full?: boolean }) => {
       await run(flags, async (context) => {
         const { sync } = await import('./sync.js');
         return await sync(flags, context);
@@ -121,7 +122,7 @@ function syncOptions(command: Command): Command {
     .option('--tables <names>', 'sync only these, separated by commas (default: all)', nameList)
     .option(
       '--batch-size <rows>',
-      'rows in a page at most (default: 10000; preset: 100)',
+      'rows in a page at most (default: 20000; preset: 100)',
       wholeNumber(1),
     )
     .addOption(
@@ -135,6 +136,7 @@ function syncOptions(command: Command): Command {
       'outstanding reads and writes at most (default: 10)',
       wholeNumber(1),
     )
+    .option('--allow-loss', 'believe the source even when a table lost most of its rows')
     .addHelpText('after', CONFIG_HELP);
 }
 

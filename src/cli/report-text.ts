@@ -11,7 +11,7 @@ const COLUMNS: readonly TextColumn[] = [
   { title: 'quarantined', align: 'right' },
   { title: 'bytes', align: 'right' },
   { title: 'time', align: 'right' },
-  { title: '' },
+  { title: 'mode' },
 ];
 
 /** A sync's report for people. Its warnings are not in it: they go to stderr. */
@@ -47,7 +47,7 @@ function tableRow(name: string, table: TableReport): string[] {
     formatCount(table.rowsQuarantined),
     formatBytes(table.bytesWritten),
     formatDuration(table.durationMs),
-    table.resumed ? 'resumed' : '',
+    table.resumed ? `${table.mode}, resumed` : table.mode,
   ];
 }
 

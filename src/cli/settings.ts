@@ -34,6 +34,7 @@ export interface SyncFlags extends SourceFlags {
   readonly batchSize?: number;
   readonly onRowError?: RowErrorPolicy;
   readonly concurrency?: number;
+  readonly allowLoss?: boolean;
 }
 
 /** What reading the cache takes: where it is, and how it is read. */

@@ -35,12 +35,14 @@ function statusText(found: CacheStatus): string {
   const tables = Object.entries(found.tables).map(([name, table]) => [
     name,
     formatCount(table.rows),
+    table.mode,
     checkpointText(table.checkpoint),
   ]);
   if (tables.length === 0) return `${facts.join('\n')}\n`;
   const titles = [
     { title: 'table' },
     { title: 'rows', align: 'right' },
+    { title: 'mode' },
     { title: 'checkpoint' },
   ] as const;
   return `${facts.join('\n')}\n\n${textTable(titles, tables)}\n`;

@@ -12,6 +12,7 @@ import { StopSignal } from './stop-signal.js';
 
 export interface RunOptions {
   readonly signal: AbortSignal;
+  readonly allowLoss: boolean | undefined;
   readonly onProgress: ((progress: SyncProgress) => void) | undefined;
 }
 
@@ -32,6 +33,7 @@ export async function runSync(
   try {
     const report = await start(storage, {
       signal: stop.signal,
+      allowLoss: flags.allowLoss,
       onProgress: display ? (progress) => display.update(progress) : undefined,
     });
     display?.[Symbol.dispose]();

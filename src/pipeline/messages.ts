@@ -1,11 +1,13 @@
 import type { SyncRecord, TableCheckpoint } from '../cache/catalog.js';
 import type {
   BatchWrite,
+  EncodedChanges,
   Preparation,
   PreparedTable,
   SweepProgress,
 } from '../cache/generation-writer.js';
 import type { SourceSchema } from '../source/introspection.js';
+import type { LogState } from '../source/log-state.js';
 import type { ConnectionConfig } from '../source/open-source.js';
 import type { PageBounds, RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
@@ -37,7 +39,12 @@ export interface EncodedPage {
 export interface ReaderTasks {
   readonly schema: {
     readonly request: { readonly source: SourceRef };
-    readonly response: { readonly schema: SourceSchema; readonly transport: string };
+    readonly response: {
+      readonly schema: SourceSchema;
+      readonly transport: string;
+      /** The change logs that can be relied on, with their newest versions. */
+      readonly logs: readonly LogState[];
+    };
   };
   readonly count: {
     readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
@@ -65,6 +72,40 @@ export interface ReaderTasks {
     };
     readonly response: EncodedPage;
   };
+  readonly changes: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly tables: readonly FollowedTable[];
+      readonly bounds: PageBounds;
+    };
+    readonly response: EncodedRound;
+  };
+  /** Tells change logs how far a cache has come. The one thing that is ever written to a source by a sync. */
+  readonly acknowledge: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly reader: string;
+      readonly positions: readonly { readonly log: number; readonly version: number }[];
+    };
+    readonly response: Record<string, never>;
+  };
+}
+
+/** A table that is brought up to date by its change log. */
+export interface FollowedTable {
+  readonly plan: TablePlan;
+  readonly tableId: number;
+  readonly log: number;
+  /** The version up to which the cache has all changes. */
+  readonly after: number;
+}
+
+/** Changes of several tables, all of one snapshot of the source. */
+export interface EncodedRound {
+  readonly changes: readonly EncodedChanges[];
+  /** True when no change lies behind, in any of the tables. */
+  readonly complete: boolean;
+  readonly retries: number;
 }
 
 /** A generation to write, opened by the first request that names it. */
@@ -92,9 +133,26 @@ export interface WriterTasks {
     readonly request: { readonly generation: GenerationRef; readonly write: BatchWrite };
     readonly response: { readonly checkpoint: TableCheckpoint; readonly spare: SpareMemory };
   };
+  /** Commits a round of changes in one transaction, so that all of it becomes visible together. */
+  readonly apply: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly changes: readonly EncodedChanges[];
+    };
+    readonly response: { readonly checkpoints: readonly TableCheckpoint[] };
+  };
   readonly sweep: {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };
     readonly response: SweepProgress;
+  };
+  /** What a sweep would leave. */
+  readonly previewSweep: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: { readonly before: number; readonly after: number };
+  };
+  readonly abandon: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: Record<string, never>;
   };
   readonly complete: {
     readonly request: {

@@ -1,12 +1,23 @@
 import { SyncAbortedError } from '../errors.js';
-import type { SourceConnection } from '../source/connection.js';
+import type { EncodedChanges } from '../cache/generation-writer.js';
+import type { Query, SourceConnection } from '../source/connection.js';
+import { readChanges } from '../source/changes.js';
 import { introspect, countRows } from '../source/introspection.js';
+import { acknowledgement, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
 import { findBoundary, readPage } from '../source/page-reader.js';
+import type { PageBounds } from '../source/page.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
-import type { EncodedPage, ReaderTasks, SourceRef } from './messages.js';
+import { keysWithoutRows } from './change-keys.js';
+import type {
+  EncodedPage,
+  EncodedRound,
+  FollowedTable,
+  ReaderTasks,
+  SourceRef,
+} from './messages.js';
 import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
@@ -44,10 +55,11 @@ export class ReaderHost {
   async schema({
     source,
   }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
-    return await this.#on(source, async (connection) => ({
-      schema: await introspect(connection.query),
-      transport: connection.transport,
-    }));
+    return await this.#on(source, async (connection) => {
+      const schema = await introspect(connection.query);
+      const logs = await readLogStates(connection.query, schema);
+      return { schema, transport: connection.transport, logs };
+    });
   }
 
   async count({
@@ -87,6 +99,68 @@ export class ReaderHost {
         retries: this.#newRetries(source.session, connection),
       };
     });
+  }
+
+  async changes(
+    request: ReaderTasks['changes']['request'],
+  ): Promise<ReaderTasks['changes']['response']> {
+    const { source, tables, bounds } = request;
+    return await this.#on(source, async (connection, signal) => {
+      const round = await connection.snapshot(
+        async (query) => await this.#round(connection, query, tables, bounds),
+        signal,
+      );
+      return { ...round, retries: this.#newRetries(source.session, connection) };
+    });
+  }
+
+  async acknowledge(
+    request: ReaderTasks['acknowledge']['request'],
+  ): Promise<ReaderTasks['acknowledge']['response']> {
+    const { source, reader, positions } = request;
+    // A file is open for reading only; this is seldom, and has a connection of its own.
+    const { ClientConnection } = await import('../source/client-connection.js');
+    const { url, authToken, ...options } = source.connection;
+    const connection = new ClientConnection({ ...options, url, authToken });
+    try {
+      await connection.write(
+        positions.map(({ log, version }) => acknowledgement(reader, log, version)),
+      );
+      return {};
+    } finally {
+      await connection.close();
+    }
+  }
+
+  /** Reads the tables' changes one after the other, as far as they fit the bounds together. */
+  async #round(
+    connection: SourceConnection,
+    query: Query,
+    tables: readonly FollowedTable[],
+    bounds: PageBounds,
+  ): Promise<Omit<EncodedRound, 'retries'>> {
+    const round: EncodedChanges[] = [];
+    let { maxRows, maxBytes } = bounds;
+    let complete = true;
+    for (const { plan, tableId, log, after } of tables) {
+      if (maxRows <= 0 || maxBytes <= 0) return { changes: round, complete: false };
+      const builder = new BatchBuilder(plan, this.#checksum);
+      const left = { ...bounds, maxRows, maxBytes };
+      const found = await readChanges(connection, query, plan, log, after, left, builder);
+      const batch = builder.finish();
+      round.push({
+        tableId,
+        after,
+        version: found.version,
+        batch,
+        removed: keysWithoutRows(found.keys, batch),
+        rejected: found.page.rejected,
+      });
+      maxRows -= found.keys.length;
+      maxBytes -= found.page.bytes;
+      complete &&= found.complete;
+    }
+    return { changes: round, complete };
   }
 
   /** Gives up a session: what it waits for fails at once, and its connection is closed. */

@@ -3,6 +3,7 @@ import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { encodeError } from './error-codec.js';
 import type {
   EncodedPage,
+  EncodedRound,
   ReaderTasks,
   SessionEnded,
   TaskMessage,
@@ -22,8 +23,9 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 /** The piscina handler of a reader thread. Batches are moved out. */
 export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
   return serve(host, (response) => {
-    const { batch } = response as Partial<EncodedPage>;
-    return batch ? [batch.arena, batch.spans] : [];
+    const { batch, changes } = response as Partial<EncodedPage & EncodedRound>;
+    const batches = batch ? [batch] : (changes ?? []).map((change) => change.batch);
+    return batches.flatMap(({ arena, spans }) => [arena, spans]);
   });
 }
 
@@ -70,4 +72,6 @@ export function onSessionEnded(end: (session: string) => void): void {
 export interface WorkerData {
   /** The name of the broadcast channel on which ended sessions are told. */
   readonly channel: string;
+  /** The ES module whose default export handles the thread's tasks. */
+  readonly entry: string;
 }

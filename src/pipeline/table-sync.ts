@@ -1,7 +1,9 @@
 import { NEW_LANE, type LaneCheckpoint, type TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
 import { RowRejectedError } from '../errors.js';
+import { refuseLoss } from '../loss-guard.js';
 import type { RowErrorPolicy } from '../options.js';
+import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { EncodedPage, GenerationRef } from './messages.js';
 import { pageStream, type PageStreamContext } from './page-stream.js';
@@ -10,6 +12,8 @@ import { pageStream, type PageStreamContext } from './page-stream.js';
 export interface SyncContext extends PageStreamContext {
   readonly generation: GenerationRef;
   readonly onRowError: RowErrorPolicy;
+  /** The share of a table's rows that may go at once: 1 where all may. */
+  readonly maxLossShare: number;
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
 }
 
@@ -29,13 +33,14 @@ export async function syncTable(
   if (checkpoint.phase === 'reading') {
     let lane = checkpoint.lanes[0] ?? NEW_LANE;
     for await (const page of pageStream(context, plan, lane)) {
-      refuseRejected(context, plan, page);
+      refuseRejected(context, plan, page.rejected);
       checkpoint = await commit(context, table.id, lane, page);
       lane = checkpoint.lanes[0]!;
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
     }
   }
   if (checkpoint.phase === 'sweeping') {
+    await guardSweep(context, plan, table.id);
     for (;;) {
       context.throwIfAborted();
       const swept = await context.pool.write('sweep', {
@@ -47,6 +52,18 @@ export async function syncTable(
     }
   }
   return { ...checkpoint, phase: 'complete' };
+}
+
+/** Before anything is removed: whether the source may be believed. If not, the table is to be read anew. */
+async function guardSweep(context: SyncContext, plan: TablePlan, tableId: number): Promise<void> {
+  const { pool, generation, maxLossShare } = context;
+  const counts = await pool.write('previewSweep', { generation, tableId });
+  try {
+    refuseLoss({ table: plan.name, ...counts }, maxLossShare);
+  } catch (error) {
+    await pool.write('abandon', { generation, tableId });
+    throw error;
+  }
 }
 
 async function commit(
@@ -70,8 +87,13 @@ async function commit(
   return checkpoint;
 }
 
-function refuseRejected(context: SyncContext, plan: TablePlan, page: EncodedPage): void {
-  const [first] = page.rejected;
+/** @throws {RowRejectedError} for the first row that cannot be cached, where such rows are to stop the sync. */
+export function refuseRejected(
+  context: Pick<SyncContext, 'onRowError'>,
+  plan: TablePlan,
+  rejected: readonly RejectedRow[],
+): void {
+  const [first] = rejected;
   if (!first || context.onRowError === 'quarantine') return;
   throw new RowRejectedError(
     `A row of ${JSON.stringify(plan.name)} cannot be cached: ${first.reason}. The row is the one with ${first.key}.`,

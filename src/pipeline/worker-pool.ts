@@ -7,7 +7,7 @@ import { decodeError } from './error-codec.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
 import type { WorkerData } from './serve.js';
-import { WORKER_URLS, type WorkerUrls } from './worker-urls.js';
+import { THREAD_FILE, WORKER_URLS, type WorkerUrls } from './worker-urls.js';
 
 export interface WorkerPoolOptions {
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
@@ -43,7 +43,7 @@ export class WorkerPool implements AsyncDisposable {
   constructor(options: WorkerPoolOptions = {}) {
     const urls = options.urls ?? WORKER_URLS;
     const channel = `storage-sync:${randomUUID()}`;
-    const workerData: WorkerData = { channel };
+    const startedBy = (entry: string): WorkerData => ({ channel, entry });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
     this.#sessions = new BroadcastChannel(channel);
@@ -51,18 +51,24 @@ export class WorkerPool implements AsyncDisposable {
     const common = {
       // A thread that blocks between tasks would never let LMDB's read transactions go, nor hear of ended sessions.
       atomics: 'async',
-      workerData,
+      filename: THREAD_FILE,
     } as const;
     this.#readers = new Piscina({
       ...common,
-      filename: urls.reader,
+      workerData: startedBy(urls.reader),
       minThreads: this.readerThreads,
       maxThreads: this.readerThreads,
       concurrentTasksPerWorker: REQUESTS_PER_READER,
     });
     this.#writers = Array.from(
       { length: options.writerThreads ?? 1 },
-      () => new Piscina({ ...common, filename: urls.writer, minThreads: 1, maxThreads: 1 }),
+      () =>
+        new Piscina({
+          ...common,
+          workerData: startedBy(urls.writer),
+          minThreads: 1,
+          maxThreads: 1,
+        }),
     );
   }
 

@@ -44,11 +44,33 @@ export class WriterHost {
     return { checkpoint, spare: { arena, spans } };
   }
 
+  apply({
+    generation,
+    changes,
+  }: WriterTasks['apply']['request']): WriterTasks['apply']['response'] {
+    return { checkpoints: this.#generation(generation).writer.apply(changes) };
+  }
+
   sweep({
     generation,
     tableId,
   }: WriterTasks['sweep']['request']): WriterTasks['sweep']['response'] {
     return this.#generation(generation).writer.sweep(tableId);
+  }
+
+  previewSweep({
+    generation,
+    tableId,
+  }: WriterTasks['previewSweep']['request']): WriterTasks['previewSweep']['response'] {
+    return this.#generation(generation).writer.previewSweep(tableId);
+  }
+
+  abandon({
+    generation,
+    tableId,
+  }: WriterTasks['abandon']['request']): WriterTasks['abandon']['response'] {
+    this.#generation(generation).writer.abandon(tableId);
+    return {};
   }
 
   complete(request: WriterTasks['complete']['request']): WriterTasks['complete']['response'] {

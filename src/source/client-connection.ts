@@ -2,7 +2,7 @@ import { createClient, type Client, type InValue, type ResultSet } from '@libsql
 import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 import { classify } from './client-errors.js';
-import type { Query, RawRow, SourceConnection } from './connection.js';
+import type { Query, RawRow, SourceConnection, Statement } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
 import { RetryPolicy, type RetryOptions } from './retry.js';
 import { StoredTables } from './stored/stored-tables.js';
@@ -51,6 +51,12 @@ export class ClientConnection implements SourceConnection {
       const result = await this.#guard(this.#client.execute({ sql, args: params.map(bind) }));
       return toRows(result);
     }, this.#signal);
+
+  /** Runs statements that write, in one transaction. Not sent again after a failure: it may have been done. */
+  async write(statements: readonly Statement[]): Promise<void> {
+    const batch = statements.map(({ sql, params }) => ({ sql, args: params.map(bind) }));
+    await this.#guard(this.#client.batch(batch, 'write'));
+  }
 
   async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
     return await this.#retry.run(async () => {

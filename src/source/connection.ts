@@ -33,6 +33,12 @@ export interface SourceConnection {
   close(): Promise<void>;
 }
 
+/** A statement with its parameters. */
+export interface Statement {
+  readonly sql: string;
+  readonly params: readonly Cell[];
+}
+
 /** A value in a statement: its SQL, and what is bound to it. */
 export interface Operand {
   readonly sql: string;

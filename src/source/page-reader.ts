@@ -37,10 +37,29 @@ export async function readPage(
   sink: RowSink,
   signal?: AbortSignal,
 ): Promise<Page> {
+  if (connection.stored) {
+    return await connection.snapshot(
+      async (query) =>
+        await readPageWithin(query, connection, plan, position, bounds, sink, signal),
+      signal,
+    );
+  }
+  return await readPageWithin(connection.query, connection, plan, position, bounds, sink, signal);
+}
+
+/** {@link readPage}, asking by `query`: within a snapshot that the caller has. */
+export async function readPageWithin(
+  query: Query,
+  connection: SourceConnection,
+  plan: TablePlan,
+  position: readonly Cell[] | null,
+  bounds: PageBounds,
+  sink: RowSink,
+  signal?: AbortSignal,
+): Promise<Page> {
   const scan = new Scan(plan, bounds.upTo ?? null);
   if (connection.stored) {
-    const reader = new FilePageReader(connection, scan, position, bounds, sink, signal);
-    return await connection.snapshot(async (query) => await reader.read(query), signal);
+    return await new FilePageReader(connection, scan, position, bounds, sink, signal).read(query);
   }
   const limit = connection.maxResponseBytes ?? Infinity;
   const maxBytes = Math.min(bounds.maxBytes, Math.floor(limit * RESPONSE_SHARE));
@@ -50,9 +69,7 @@ export async function readPage(
     const smaller = { ...bounds, maxRows, maxBytes };
     const reader = new SqlPageReader(connection, scan, position, smaller, sink, signal);
     try {
-      const page = await (exactly
-        ? reader.readExactly(connection.query)
-        : reader.read(connection.query));
+      const page = await (exactly ? reader.readExactly(query) : reader.read(query));
       return maxRows < bounds.maxRows
         ? { ...page, nextMaxRows: Math.min(page.nextMaxRows, maxRows) }
         : page;

@@ -200,6 +200,11 @@ function planTable(
   };
 }
 
+/** Whether a change log tells all that may change in the cache. With a limit, rows come and go without a change to them. */
+export function mayFollowLog({ limit, filter }: TablePlan): boolean {
+  return limit === null && filter === null;
+}
+
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
   const asked = definition.columns ? Object.keys(definition.columns) : undefined;
   return asked

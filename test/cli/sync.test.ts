@@ -57,6 +57,7 @@ void describe('sync and rebuild', () => {
     assert.ok(bytesWritten > 2500);
     assert.equal(typeof durationMs, 'number');
     assert.deepEqual(counts, {
+      mode: 'full',
       rowsRead: 2500,
       rowsWritten: 2500,
       rowsUnchanged: 0,

@@ -39,7 +39,10 @@ export default serveWriter({
   open: step('open', (request) => host.open(request)),
   prepare: step('prepare', (request) => host.prepare(request)),
   write: step('write', (request) => host.write(request)),
+  apply: step('apply', (request) => host.apply(request)),
   sweep: step('sweep', (request) => host.sweep(request)),
+  previewSweep: step('previewSweep', (request) => host.previewSweep(request)),
+  abandon: step('abandon', (request) => host.abandon(request)),
   complete: step('complete', (request) => host.complete(request)),
   close: step('close', (request) => host.close(request)),
 });

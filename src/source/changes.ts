@@ -1,0 +1,93 @@
+import type { Cell, SqlValue } from '../values.js';
+import type { Query, SourceConnection } from './connection.js';
+import { logTable } from './log-state.js';
+import type { Page, PageBounds } from './page.js';
+import { readPageWithin } from './page-reader.js';
+import type { TablePlan } from './plan.js';
+import { exactCell } from './projection.js';
+import type { RowSink } from './row-sink.js';
+import { decodeExact } from './sql-page.js';
+import { quoteIdentifier } from './sql.js';
+
+/** A run of changes of one table. */
+export interface Changes {
+  /** The changed keys, with the rowid that completes one that holds a NULL. */
+  readonly keys: readonly {
+    readonly key: readonly Cell[];
+    readonly rowid: number | bigint | null;
+  }[];
+  /** The rows that there are of these keys went to the sink; the others are gone. */
+  readonly page: Page;
+  /** The last change of the run. */
+  readonly version: number;
+  /** True when no change lies behind. */
+  readonly complete: boolean;
+}
+
+/**
+ * Reads the changes behind a version, in their order, and gives the rows as they are now to a sink.
+ *
+ * @param query asks within one snapshot: what has no row in it is deleted.
+ */
+export async function readChanges(
+  connection: SourceConnection,
+  query: Query,
+  plan: TablePlan,
+  log: number,
+  after: number,
+  bounds: PageBounds,
+  sink: RowSink,
+): Promise<Changes> {
+  const columns = plan.key.map((_, i) => `k${i + 1}`);
+  const list = ['version', ...columns.map(exactCell), ...(plan.keyNullable ? ['row'] : [])];
+  const found = await query(
+    `SELECT ${list.join(', ')} FROM main.${logTable(log)} WHERE version > ${after} ` +
+      `ORDER BY version LIMIT ${bounds.maxRows}`,
+  );
+  let rows = found;
+  for (;;) {
+    const version = Number(rows.at(-1)?.[0] ?? after);
+    const scoped = { ...plan, filter: changedBetween(plan, log, after, version) };
+    const page = await readPageWithin(
+      query,
+      connection,
+      scoped,
+      null,
+      { ...bounds, maxRows: rows.length + 1 },
+      sink,
+    );
+    if (page.done || rows.length <= 1) {
+      const whole = rows.length === found.length && found.length < bounds.maxRows;
+      const keys = rows.map((row) => {
+        const cells = decodeExact(row.slice(1, 1 + columns.length), plan.encoding);
+        const rowid = plan.keyNullable ? (row[1 + columns.length] as SqlValue) : null;
+        return { key: cells, rowid: rowid as number | bigint | null };
+      });
+      return { keys, page, version, complete: whole };
+    }
+    // They were too many bytes.
+    const fewer = Math.min(Math.floor(rows.length / 2), page.taken + page.rejected.length);
+    rows = rows.slice(0, Math.max(1, fewer));
+  }
+}
+
+/** The rows whose keys changed behind one version and up to another, found through the index over the key. */
+function changedBetween(plan: TablePlan, log: number, after: number, upTo: number): string {
+  const names = plan.keyNames.map((name) => quoteIdentifier(name));
+  const window = `version > ${after} AND version <= ${upTo}`;
+  const from = `main.${logTable(log)}`;
+  const columns = names.map((_, i) => `k${i + 1}`);
+  let changed: string;
+  if (plan.keyNullable) {
+    const rowid = plan.rowidName!;
+    const same = names.map((name, i) => `t.${name} IS l.k${i + 1}`).join(' AND ');
+    const whole = columns.map((column) => `l.${column} IS NOT NULL`).join(' AND ');
+    changed =
+      `${rowid} IN (SELECT t.${rowid} FROM ${from} AS l CROSS JOIN main.${quoteIdentifier(plan.name)} AS t ` +
+      `ON ${same} WHERE ${window} AND ((${whole}) OR t.${rowid} = l.row))`;
+  } else {
+    const left = names.length === 1 ? names[0]! : `(${names.join(', ')})`;
+    changed = `${left} IN (SELECT ${columns.join(', ')} FROM ${from} WHERE ${window})`;
+  }
+  return plan.filter === null ? changed : `(${plan.filter}) AND ${changed}`;
+}
