@@ -25,6 +25,9 @@ export type ErrorCode =
   | 'CACHE_FULL'
   | 'CACHE_CLOSED'
   | 'KEY_INVALID'
+  | 'CAPTURE_NOT_INSTALLED'
+  | 'CAPTURE_FORMAT_UNSUPPORTED'
+  | 'CAPTURE_UNSAFE'
   | 'ABORTED'
   | 'WORKER_FAILED';
 
@@ -99,6 +102,17 @@ export class CacheError extends StorageSyncError {
   override readonly name = 'CacheError';
   declare readonly code: CacheErrorCode;
   constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
+    super(code, message, options);
+  }
+}
+
+export type CaptureErrorCode = Extract<ErrorCode, `CAPTURE_${string}`>;
+
+/** The change log in the source cannot be kept or used as asked. */
+export class CaptureError extends StorageSyncError {
+  override readonly name = 'CaptureError';
+  declare readonly code: CaptureErrorCode;
+  constructor(code: CaptureErrorCode, message: string, options?: ErrorOptions) {
     super(code, message, options);
   }
 }

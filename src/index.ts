@@ -40,6 +40,7 @@ export {
 export type { SourceRow, SqlValue } from './values.js';
 export {
   CacheError,
+  CaptureError,
   ConfigError,
   LossError,
   RowRejectedError,
@@ -73,6 +74,17 @@ export {
 export type { LastError } from './cache/state-file.js';
 export type { LockHolder } from './cache/lock.js';
 export { WorkerPool, type WorkerPoolOptions } from './pipeline/worker-pool.js';
+export {
+  openChangeLog,
+  type ChangeLog,
+  type ChangeLogOptions,
+  type ChangeLogStatus,
+  type CompactOptions,
+  type CompactReport,
+  type InstallReport,
+  type UninstallReport,
+} from './source/change-log/change-log.js';
+export type { CaptureReader, CaptureStatus } from './source/change-log/capture-status.js';
 export { openSource, type Source, type SourceTable } from './source/source.js';
 export {
   DEFAULT_SYNC_CONFIG,

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
 import { ConfigError } from '../errors.js';
+import type { CaptureFlags, CompactFlags } from './capture.js';
 import { runCommand, type Command as Work } from './command-run.js';
 import { parseDuration } from './duration.js';
 import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
@@ -104,7 +105,69 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
       });
     });
 
+  captureCommands(program, run);
+
   return program;
+}
+
+function captureCommands(
+  program: Command,
+  run: (flags: OutputFlags, work: Work) => Promise<void>,
+): void {
+  const capture = program
+    .command('capture')
+    .description("keep a log of changed keys in the source, by triggers on the source's tables");
+
+  captureOptions(capture.command('install'))
+    .description('begin to log changes; whole logs stay as they are, broken ones are replaced')
+    .action(async (flags: CaptureFlags) => {
+      await run(flags, async (context) => {
+        const { captureInstall } = await import('./capture.js');
+        return await captureInstall(flags, context);
+      });
+    });
+
+  captureOptions(capture.command('status'))
+    .description('tell which tables have a log, whether it is whole, and who reads it')
+    .action(async (flags: CaptureFlags) => {
+      await run(flags, async (context) => {
+        const { captureStatus } = await import('./capture.js');
+        return await captureStatus(flags, context);
+      });
+    });
+
+  captureOptions(capture.command('compact'))
+    .description('remove the changes that every reader has seen')
+    .option('--before <version>', 'remove changes older than this version', wholeNumber(0))
+    .option('--all', 'where a log has no reader, remove all changes but the newest')
+    .option(
+      '--forget-readers <duration>',
+      'first forget readers that were not seen for so long, such as 12h or 30m',
+      duration,
+    )
+    .action(async (flags: CompactFlags) => {
+      await run(flags, async (context) => {
+        const { captureCompact } = await import('./capture.js');
+        return await captureCompact(flags, context);
+      });
+    });
+
+  captureOptions(capture.command('uninstall'))
+    .description('drop triggers and logs')
+    .action(async (flags: CaptureFlags) => {
+      await run(flags, async (context) => {
+        const { captureUninstall } = await import('./capture.js');
+        return await captureUninstall(flags, context);
+      });
+    });
+}
+
+function captureOptions(command: Command): Command {
+  return outputOptions(
+    networkOptions(command)
+      .option('--tables <names>', 'only these, separated by commas (default: all)', nameList)
+      .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it'),
+  );
 }
 
 function syncOptions(command: Command): Command {
@@ -141,35 +204,41 @@ function syncOptions(command: Command): Command {
 }
 
 function sourceOptions(command: Command): Command {
-  return cacheOptions(
-    command
-      .option(
-        '--source <url>',
-        "the database, by any URL that @libsql/client takes (default: the environment's TURSO_DATABASE_URL)",
-      )
-      .option(
-        '--auth-token <token>',
-        "the database's token; prefer the environment's TURSO_AUTH_TOKEN, because `ps` shows flags to everybody",
-      ),
-  )
+  return cacheOptions(networkOptions(command)).addOption(
+    new Option('--transport <name>', 'how to read the source (default: auto, the fastest)').choices(
+      ['auto', 'native', 'client'],
+    ),
+  );
+}
+
+function networkOptions(command: Command): Command {
+  return command
+    .option(
+      '--source <url>',
+      "the database, by any URL that @libsql/client takes (default: the environment's TURSO_DATABASE_URL)",
+    )
+    .option(
+      '--auth-token <token>',
+      "the database's token; prefer the environment's TURSO_AUTH_TOKEN, because `ps` shows flags to everybody",
+    )
     .option(
       '--request-timeout <duration>',
       'for one request to the source, such as 500ms, 30s or 5m (default: 30s)',
       duration,
     )
-    .option('--retries <n>', 'further tries of a failed request (default: 5)', wholeNumber(0))
-    .addOption(
-      new Option(
-        '--transport <name>',
-        'how to read the source (default: auto, the fastest)',
-      ).choices(['auto', 'native', 'client']),
-    );
+    .option('--retries <n>', 'further tries of a failed request (default: 5)', wholeNumber(0));
 }
 
 function cacheOptions(command: Command): Command {
+  return outputOptions(
+    command
+      .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
+      .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it'),
+  );
+}
+
+function outputOptions(command: Command): Command {
   return command
-    .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
-    .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it')
     .option('--json', 'print one JSON document on stdout, for a failure too')
     .option('--quiet', 'no progress and no report: only what was asked for, warnings and errors');
 }
@@ -210,7 +279,7 @@ function usageError(error: CommanderError, args: readonly string[]): ConfigError
     .replace(/(option '-[^'=]*)=[^']*'/, "$1'")
     .split('\n');
   const command = args.find((arg) => !arg.startsWith('-'));
-  const known = ['sync', 'rebuild', 'status', 'tables', 'get', 'export'];
+  const known = ['sync', 'rebuild', 'status', 'tables', 'get', 'export', 'capture'];
   const help = command !== undefined && known.includes(command) ? `${command} --help` : '--help';
   return new ConfigError(message.join(' '), { hint: `See storage-sync ${help}.` });
 }

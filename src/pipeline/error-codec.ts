@@ -1,5 +1,6 @@
 import {
   CacheError,
+  CaptureError,
   ConfigError,
   RowRejectedError,
   SourceError,
@@ -7,6 +8,7 @@ import {
   SyncAbortedError,
   WorkerError,
   type CacheErrorCode,
+  type CaptureErrorCode,
   type ErrorCode,
   type ErrorContext,
   type SourceErrorCode,
@@ -70,6 +72,8 @@ function rebuild(encoded: EncodedError): Error {
       return new SourceError(code as SourceErrorCode, message, options);
     case 'CacheError':
       return new CacheError(code as CacheErrorCode, message, options);
+    case 'CaptureError':
+      return new CaptureError(code as CaptureErrorCode, message, options);
     case 'RowRejectedError':
       return new RowRejectedError(message, options);
     case 'SyncAbortedError':

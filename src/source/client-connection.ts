@@ -16,6 +16,12 @@ export interface ClientConnectionOptions extends RetryOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** A statement that writes, and what is bound to it. */
+export interface WriteStatement {
+  readonly sql: string;
+  readonly params?: readonly Cell[];
+}
+
 /**
  * Reads any source that `@libsql/client` can reach. The general path: every other one must give the same rows.
  *
@@ -68,6 +74,18 @@ export class ClientConnection implements SourceConnection {
       } finally {
         transaction.close();
       }
+    }, this.#signal);
+  }
+
+  /**
+   * Runs statements in one transaction that writes, all or none. Sent again after a failure that may have come after
+   * the commit: only for what does no harm when it runs twice.
+   */
+  async write(statements: readonly WriteStatement[]): Promise<number[]> {
+    return await this.#retry.run(async () => {
+      const batch = statements.map(({ sql, params = [] }) => ({ sql, args: params.map(bind) }));
+      const results = await this.#guard(this.#client.batch(batch, 'write'));
+      return results.map((result) => result.rowsAffected);
     }, this.#signal);
   }
 
