@@ -16,12 +16,6 @@ export interface ClientConnectionOptions extends RetryOptions {
   readonly requestTimeoutMs: number;
 }
 
-/** A statement that writes, and what is bound to it. */
-export interface WriteStatement {
-  readonly sql: string;
-  readonly params?: readonly Cell[];
-}
-
 /**
  * Reads any source that `@libsql/client` can reach. The general path: every other one must give the same rows.
  *
@@ -58,12 +52,6 @@ export class ClientConnection implements SourceConnection {
       return toRows(result);
     }, this.#signal);
 
-  /** Runs statements that write, in one transaction. Not sent again after a failure: it may have been done. */
-  async write(statements: readonly Statement[]): Promise<void> {
-    const batch = statements.map(({ sql, params }) => ({ sql, args: params.map(bind) }));
-    await this.#guard(this.#client.batch(batch, 'write'));
-  }
-
   async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
     return await this.#retry.run(async () => {
       const transaction = await this.#guard(this.#client.transaction('read'));
@@ -81,7 +69,7 @@ export class ClientConnection implements SourceConnection {
    * Runs statements in one transaction that writes, all or none. Sent again after a failure that may have come after
    * the commit: only for what does no harm when it runs twice.
    */
-  async write(statements: readonly WriteStatement[]): Promise<number[]> {
+  async write(statements: readonly Statement[]): Promise<number[]> {
     return await this.#retry.run(async () => {
       const batch = statements.map(({ sql, params = [] }) => ({ sql, args: params.map(bind) }));
       const results = await this.#guard(this.#client.batch(batch, 'write'));

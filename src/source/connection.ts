@@ -36,7 +36,7 @@ export interface SourceConnection {
 /** A statement with its parameters. */
 export interface Statement {
   readonly sql: string;
-  readonly params: readonly Cell[];
+  readonly params?: readonly Cell[];
 }
 
 /** A value in a statement: its SQL, and what is bound to it. */

@@ -7,7 +7,8 @@ import {
   DEFAULT_RETRY_MAX_MS,
   type SourceOptions,
 } from '../../options.js';
-import { ClientConnection, type WriteStatement } from '../client-connection.js';
+import { ClientConnection } from '../client-connection.js';
+import type { Statement } from '../connection.js';
 import { filePathOf, refuseMissing } from '../file-url.js';
 import { findTable, foldName } from '../introspection.js';
 import type { CapturePlan } from './capture-plan.js';
@@ -289,12 +290,12 @@ export class ChangeLog implements AsyncDisposable {
 
 /** Statements to run in one transaction, none when there is nothing to change, and what to answer then. */
 interface Change<T> {
-  readonly statements: readonly WriteStatement[];
+  readonly statements: readonly Statement[];
   readonly result: T;
 }
 
 /** Fails, by an overflow, when the schema is not of this version. */
-function guard(schemaVersion: number): WriteStatement {
+function guard(schemaVersion: number): Statement {
   return {
     sql: `SELECT CASE WHEN schema_version = ? THEN 1 ELSE abs(-9223372036854775807 - 1) END FROM pragma_schema_version`,
     params: [schemaVersion],
@@ -314,7 +315,7 @@ function planInstall(
     else if (wanted) throw plan;
     else leftOut.push({ table: name, reason: plan.message });
   }
-  const statements: WriteStatement[] = [];
+  const statements: Statement[] = [];
   const tables: InstalledTable[] = [];
   let nextId = highestId(captures) + 1;
   const dropped = new Set<number>();
@@ -344,7 +345,7 @@ function planInstall(
   return { statements: [...CREATE_SHARED_TABLES.map((sql) => ({ sql })), ...statements], result };
 }
 
-function createCapture(plan: CapturePlan, id: number): WriteStatement[] {
+function createCapture(plan: CapturePlan, id: number): Statement[] {
   const logId = `${randomBytes(12).toString('base64url')}.${fingerprint(plan)}`;
   const key = JSON.stringify(plan.key.map(({ name }) => name));
   return [
@@ -356,7 +357,7 @@ function createCapture(plan: CapturePlan, id: number): WriteStatement[] {
   ];
 }
 
-function dropCapture(captures: Captures, id: number): WriteStatement[] {
+function dropCapture(captures: Captures, id: number): Statement[] {
   return [
     ...triggersOf(captures, id).map(({ name }) => ({ sql: `DROP TRIGGER IF EXISTS ${name}` })),
     { sql: `DROP TABLE IF EXISTS ${logName(id)}` },
@@ -369,7 +370,7 @@ function dropCapture(captures: Captures, id: number): WriteStatement[] {
 }
 
 /** One chunk. What bounds it is read again in the same transaction: a slower reader may have come. */
-function compactStatements(id: number, logId: string, upTo: number): WriteStatement[] {
+function compactStatements(id: number, logId: string, upTo: number): Statement[] {
   return [
     {
       sql: `UPDATE ${CAPTURE_TABLE} SET compacted = max(compacted, min(?,

@@ -1,0 +1,289 @@
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import fc from 'fast-check';
+import {
+  openChangeLog,
+  StorageSync,
+  WorkerPool,
+  type StorageSyncOptions,
+  type SyncReport,
+} from '../../src/index.js';
+import { assertCacheEquals } from '../support/compare.js';
+import { changeDatabase, insert } from '../support/databases.js';
+import { startHranaServer } from '../support/hrana/server.js';
+import { TempDirectory } from '../support/temp.js';
+
+const SEED = 20_261_122;
+
+let pool: WorkerPool;
+before(() => {
+  pool = new WorkerPool({ readerThreads: 2 });
+});
+after(async () => {
+  await pool.close();
+});
+
+/** Tables of every kind of key that can be captured; `u` is unique besides. */
+const TABLES = {
+  rowid: 'CREATE TABLE rowid (k INTEGER PRIMARY KEY, u UNIQUE, v)',
+  texts: 'CREATE TABLE texts (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, v)',
+  without: 'CREATE TABLE without (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, v) WITHOUT ROWID',
+  nullable: 'CREATE TABLE nullable (k TEXT PRIMARY KEY, u, v)',
+  nocase: 'CREATE TABLE nocase (k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, u UNIQUE, v)',
+  blobs: 'CREATE TABLE blobs (k BLOB PRIMARY KEY NOT NULL, u, v)',
+} as const;
+const NAMES = Object.keys(TABLES) as (keyof typeof TABLES)[];
+
+/** Small domains, so that keys and unique values meet. */
+const number = fc.integer({ min: 1, max: 9 });
+const text = fc.constantFrom('a', 'A', 'b', 'B', 'é', '', '1', 'x y');
+const statement = fc
+  .tuple(
+    fc.constantFrom(...NAMES),
+    fc.constantFrom(
+      'INSERT OR REPLACE',
+      'INSERT OR IGNORE',
+      'upsert',
+      'update',
+      'update key',
+      'UPDATE OR REPLACE',
+      'UPDATE OR IGNORE',
+      'shift',
+      'delete',
+      'delete all',
+      'null key',
+      'swap',
+    ),
+    text,
+    text,
+    number,
+  )
+  .map(([table, kind, a, b, n]): string => {
+    const literal = (value: string) => `'${value}'`;
+    const key = (value: string) =>
+      table === 'rowid' ? String((value.codePointAt(0) ?? 7) % 9) : literal(value);
+    switch (kind) {
+      case 'INSERT OR REPLACE':
+      case 'INSERT OR IGNORE':
+        return `${kind} INTO ${table} VALUES (${key(a)}, ${literal(b)}, ${n})`;
+      case 'upsert':
+        return `INSERT INTO ${table} VALUES (${key(a)}, NULL, ${n}) ON CONFLICT (k) DO UPDATE SET v = excluded.v + 1`;
+      case 'update':
+        return `UPDATE ${table} SET v = ${n} WHERE k >= ${key(a)}`;
+      case 'update key':
+        return `UPDATE OR IGNORE ${table} SET k = ${key(b)} WHERE k = ${key(a)}`;
+      case 'UPDATE OR REPLACE':
+      case 'UPDATE OR IGNORE':
+        return `${kind} ${table} SET k = ${key(b)}, u = ${literal(a)} WHERE v = ${n}`;
+      case 'shift':
+        return table === 'rowid'
+          ? 'UPDATE OR REPLACE rowid SET k = k + 1'
+          : `UPDATE OR REPLACE ${table} SET k = k || 'x' WHERE length(k) < 4`;
+      case 'delete':
+        return `DELETE FROM ${table} WHERE v = ${n}`;
+      case 'delete all':
+        return `DELETE FROM ${table}`;
+      case 'null key':
+        return `INSERT INTO nullable VALUES (NULL, ${literal(a)}, ${n}); UPDATE nullable SET v = v + 1 WHERE k IS NULL AND u = ${literal(b)}`;
+      case 'swap':
+        return `UPDATE OR IGNORE ${table} SET u = CASE u WHEN ${literal(a)} THEN ${literal(b)} ELSE u END`;
+    }
+  });
+
+const transaction = fc
+  .tuple(fc.array(statement, { minLength: 1, maxLength: 8 }), fc.boolean(), fc.boolean())
+  .map(([statements, rollsBack, recursive]) => ({ statements, rollsBack, recursive }));
+
+interface Transaction {
+  readonly statements: readonly string[];
+  readonly rollsBack: boolean;
+  readonly recursive: boolean;
+}
+
+function commit(file: string, { statements, rollsBack, recursive }: Transaction): void {
+  changeDatabase(file, (db) => {
+    db.exec(`PRAGMA recursive_triggers = ${recursive ? 'on' : 'off'}; BEGIN`);
+    for (const sql of statements) db.exec(sql);
+    db.exec(rollsBack ? 'ROLLBACK' : 'COMMIT');
+  });
+}
+
+async function sync(options: StorageSyncOptions, full = false): Promise<SyncReport> {
+  await using storage = await StorageSync.open({ ...options, pool });
+  return await storage.sync({ full });
+}
+
+async function capture(file: string, tables?: readonly string[]): Promise<void> {
+  await using log = await openChangeLog({ url: `file:${file}` });
+  await log.install(tables);
+}
+
+async function withCaptured(
+  build: string,
+  use: (file: string, options: StorageSyncOptions, dir: TempDirectory) => Promise<void>,
+): Promise<void> {
+  await using dir = await TempDirectory.make();
+  const file = dir.join('source.db');
+  changeDatabase(file, `PRAGMA journal_mode = WAL; ${build}`);
+  await capture(file);
+  await use(file, { source: { url: `file:${file}` }, cacheDir: dir.join('cache') }, dir);
+}
+
+const modes = (report: SyncReport) =>
+  Object.fromEntries(Object.entries(report.tables).map(([name, { mode }]) => [name, mode]));
+
+void describe('the change log', () => {
+  for (const way of ['file', 'http'] as const) {
+    void it(`brings over any history of writes: ${way} (seed ${SEED})`, async () => {
+      await fc.assert(
+        fc.asyncProperty(
+          fc.array(transaction, { minLength: 1, maxLength: 12 }),
+          fc.constantFrom(1, 3, 1000),
+          async (history, batchSize) => {
+            await withCaptured(Object.values(TABLES).join(';'), async (file, own) => {
+              await using server = way === 'http' ? await startHranaServer({ file }) : null;
+              const source = server ? { url: server.httpUrl } : own.source;
+              const options = { ...own, source, batchSize };
+              await sync(options);
+              for (const each of history) {
+                commit(file, each);
+                const report = await sync(options);
+                assert.equal(report.mode, 'incremental', JSON.stringify(modes(report)));
+                await assertCacheEquals(file, options.cacheDir);
+              }
+            });
+          },
+        ),
+        { seed: SEED, numRuns: way === 'file' ? 60 : 12 },
+      );
+    });
+  }
+
+  void it('costs what changed: no row is read where none did', async () => {
+    await withCaptured(TABLES.texts, async (file, options) => {
+      const rows = Array.from({ length: 5000 }, (_, i) => [`k${i}`, BigInt(i), null]);
+      changeDatabase(file, (db) => insert(db, 'texts', rows));
+      assert.equal((await sync(options)).tables['texts']?.mode, 'full');
+      const idle = await sync(options);
+      assert.equal(idle.mode, 'incremental');
+      assert.equal(idle.tables['texts']?.rowsRead, 0);
+      changeDatabase(
+        file,
+        `UPDATE texts SET v = 1 WHERE u < 10; DELETE FROM texts WHERE u = 20; INSERT INTO texts VALUES ('new', 'n', 2)`,
+      );
+      const { texts } = (await sync(options)).tables;
+      assert.deepEqual([texts?.rowsRead, texts?.rowsWritten, texts?.rowsDeleted], [11, 11, 1]);
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  void it('shows changes of several tables together', async () => {
+    const build = `CREATE TABLE a (k INTEGER PRIMARY KEY, v); CREATE TABLE b (k TEXT PRIMARY KEY NOT NULL, v);
+      INSERT INTO a VALUES (1, 0); INSERT INTO b VALUES ('x', 0)`;
+    await withCaptured(build, async (file, options) => {
+      await using storage = await StorageSync.open({ ...options, pool });
+      await storage.sync();
+      const { cache } = storage;
+      let torn = 0;
+      let looks = 0;
+      let watching = true;
+      const watch = async () => {
+        while (watching) {
+          using snapshot = cache.snapshot();
+          const a = snapshot.table('a').get(1) as { v: number };
+          const b = snapshot.table('b').get('x') as { v: number };
+          if (a.v !== b.v) torn++;
+          looks++;
+          await new Promise((resolve) => setImmediate(resolve));
+        }
+      };
+      const watched = watch();
+      for (let v = 1; v <= 30; v++) {
+        changeDatabase(file, `BEGIN; UPDATE a SET v = ${v}; UPDATE b SET v = ${v}; COMMIT`);
+        assert.equal((await storage.sync()).mode, 'incremental');
+      }
+      watching = false;
+      await watched;
+      assert.ok(looks > 30);
+      assert.equal(torn, 0);
+    });
+  });
+
+  void it('is kept by a compaction as far as a cache still needs it', async () => {
+    await withCaptured(TABLES.texts, async (file, options) => {
+      await sync(options);
+      changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2), ('c', 3, 3)`);
+      await using log = await openChangeLog(options.source);
+      await log.compact();
+      const report = await sync(options);
+      assert.deepEqual([report.mode, report.tables['texts']?.rowsRead], ['incremental', 3]);
+      assert.deepEqual(report.warnings, []);
+      await log.compact();
+      changeDatabase(file, `DELETE FROM texts WHERE k = 'b'`);
+      assert.equal((await sync(options)).mode, 'incremental');
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  for (const [what, how] of Object.entries<(file: string) => Promise<void>>({
+    'was compacted beyond where the cache is': async (file) => {
+      await using log = await openChangeLog({ url: `file:${file}` });
+      changeDatabase(file, 'DELETE FROM storage_sync_reader');
+      await log.compact({ all: true });
+    },
+    'was installed anew': async (file) => {
+      await using log = await openChangeLog({ url: `file:${file}` });
+      await log.uninstall();
+      await log.install();
+    },
+    'is gone': async (file) => {
+      await using log = await openChangeLog({ url: `file:${file}` });
+      await log.uninstall();
+    },
+    'lacks a trigger': (file) => {
+      changeDatabase(file, 'DROP TRIGGER storage_sync_log_1_delete');
+      return Promise.resolve();
+    },
+  })) {
+    void it(`is not followed where it ${what}: the table is read in full`, async () => {
+      await withCaptured(TABLES.texts, async (file, options) => {
+        changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2)`);
+        await sync(options);
+        changeDatabase(
+          file,
+          `DELETE FROM texts WHERE k = 'a'; INSERT INTO texts VALUES ('c', 3, 3)`,
+        );
+        changeDatabase(file, `UPDATE texts SET v = 9 WHERE k = 'c'`);
+        await how(file);
+        changeDatabase(file, `INSERT INTO texts VALUES ('d', 4, 4)`);
+        assert.equal((await sync(options)).tables['texts']?.mode, 'full');
+        await assertCacheEquals(file, options.cacheDir);
+      });
+    });
+  }
+
+  void it('is not followed where that is not wanted', async () => {
+    await withCaptured(TABLES.texts, async (file, options) => {
+      await sync(options);
+      changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1)`);
+      assert.equal((await sync(options, true)).mode, 'full');
+      assert.equal((await sync(options)).mode, 'incremental');
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  void it('takes a row out that can no longer be cached, and names it', async () => {
+    await withCaptured(TABLES.texts, async (file, options) => {
+      changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2)`);
+      const kept = { ...options, onRowError: 'quarantine' as const };
+      await sync(kept);
+      changeDatabase(file, `UPDATE texts SET v = CAST(x'ff' AS TEXT) WHERE k = 'a'`);
+      await assert.rejects(sync(options), { code: 'ROW_REJECTED' });
+      const report = await sync(kept);
+      assert.equal(report.tables['texts']?.rowsQuarantined, 1);
+      await using storage = await StorageSync.open({ ...options, pool });
+      assert.equal(storage.cache.table('texts').get('a'), undefined);
+      assert.equal(storage.cache.table('texts').count(), 1);
+    });
+  });
+});
