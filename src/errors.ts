@@ -23,6 +23,8 @@ export type ErrorCode =
   | 'CACHE_IO'
   | 'CACHE_FULL'
   | 'CACHE_CLOSED'
+  | 'CACHE_INDEX_BUILDING'
+  | 'CACHE_INDEX_VIOLATED'
   | 'KEY_INVALID'
   | 'ABORTED'
   | 'WORKER_FAILED';

@@ -10,9 +10,11 @@ import { EMPTY_MANIFEST, readManifest, writeManifest, type Manifest } from './ca
 import { openCache, type CacheReader } from './cache/reader.js';
 import { clearLastError, writeLastError } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
+import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
 import { CacheError, SyncAbortedError } from './errors.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
+import { buildIndexes } from './pipeline/index-build.js';
 import type { GenerationRef, SourceRef } from './pipeline/messages.js';
 import { Semaphore } from './pipeline/semaphore.js';
 import { syncTable, type SyncContext } from './pipeline/table-sync.js';
@@ -206,10 +208,11 @@ export class StorageSync implements AsyncDisposable {
       const { tables } = target;
       generation = target.generation;
 
+      await buildIndexes(pool, generation, tables, stop.signal);
       const read = await this.#readTables({ plans, tables, source, generation, stop, meter });
 
       meter.enter('validating');
-      const { counts } = await pool.write('complete', {
+      const { counts, violations } = await pool.write('complete', {
         generation,
         record: {
           sync,
@@ -225,6 +228,7 @@ export class StorageSync implements AsyncDisposable {
       });
       const checks = plans.map((plan, i) => countCheck(plan, counts[i]!, read.checkpoints[i]!));
       refuseDamaged(checks);
+      checks.push(...violations.map(uniqueCheck));
 
       meter.enter('publishing');
       await pool.write('close', { generation });
@@ -364,7 +368,9 @@ export class StorageSync implements AsyncDisposable {
       onOpen(generation);
       try {
         await this.#refuseOtherSource(generation, source);
-        const request = { generation, plans, sync, source, reuseSince };
+        // Discovered tables have no definitions that could say which indexes to keep.
+        const keepIndexes = this.#options.tables === undefined;
+        const request = { generation, plans, sync, source, reuseSince, keepIndexes };
         return { ...target, ...(await this.#pool().write('prepare', request)) };
       } catch (error) {
         const unusable =
@@ -543,6 +549,15 @@ function countCheck(
     detail: intact
       ? `${count.stored} rows in the cache, ${expected} read from the source`
       : `${count.counted} records in the cache, which says it has ${count.stored}`,
+  };
+}
+
+function uniqueCheck({ table, index, first, second }: UniqueVerdict): ValidationCheck {
+  return {
+    table,
+    check: 'unique index',
+    passed: false,
+    detail: `the index ${JSON.stringify(index)} is not unique: the rows ${first} and ${second} have the same values`,
   };
 }
 
