@@ -440,6 +440,16 @@ void describe('an index declared later', () => {
       await environment.close();
       await sync(INDEXED);
       await assertIndexed(options.cacheDir);
+      const built = new Environment(generationPath(options.cacheDir, 1));
+      const states = indexNumbers.map((number) => built.indexState(1, number));
+      await built.close();
+      assert.deepEqual(
+        states.map((state) => [state?.complete, state?.duplicates]),
+        [
+          [true, 0],
+          [true, 0],
+        ],
+      );
       for (const point of ['write:before-commit', 'write:after-commit', 'sweep:before-commit']) {
         changeDatabase(
           file,
