@@ -109,6 +109,11 @@ const columnTypes = v.record(
   ),
 );
 
+const indexColumn = v.strictObject({
+  column: text,
+  descending: v.optional(v.boolean('must be true or false')),
+});
+
 const tableDefinition = v.strictObject({
   name: text,
   optional: v.optional(v.boolean('must be true or false')),
@@ -122,10 +127,11 @@ const tableDefinition = v.strictObject({
       v.strictObject({
         name: text,
         columns: v.pipe(
-          v.array(text),
+          v.array(v.union([text, indexColumn], 'must be a column, or { column, descending }')),
           v.minLength(1, 'must name at least one column'),
           v.maxLength(8, 'must name at most eight columns'),
         ),
+        unique: v.optional(v.boolean('must be true or false')),
       }),
     ),
   ),

@@ -10,10 +10,12 @@ import { newManifest, readManifest, writeManifest, type Manifest } from './cache
 import { openCache, type CacheReader } from './cache/reader.js';
 import { clearLastError, writeLastError } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
+import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
 import { CacheError, SourceError, SyncAbortedError } from './errors.js';
 import { refuseLoss } from './loss-guard.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
+import { buildIndexes } from './pipeline/index-build.js';
 import type { GenerationRef, SourceRef } from './pipeline/messages.js';
 import { Semaphore } from './pipeline/semaphore.js';
 import { followChanges } from './pipeline/change-rounds.js';
@@ -225,13 +227,14 @@ export class StorageSync implements AsyncDisposable {
       const { tables } = target;
       generation = target.generation;
 
+      await buildIndexes(pool, generation, tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
       const work = { plans, tables, source, generation, stop, meter, startedAt, maxLossShare };
       const read = await this.#readTables(work);
       await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
 
       meter.enter('validating');
-      const { counts } = await pool.write('complete', {
+      const { counts, violations } = await pool.write('complete', {
         generation,
         record: {
           sync,
@@ -249,6 +252,7 @@ export class StorageSync implements AsyncDisposable {
         countCheck(plan, counts[i]!, tables[i]!.follows ? null : read.checkpoints[i]!),
       );
       refuseDamaged(checks);
+      checks.push(...violations.map(uniqueCheck));
 
       meter.enter('publishing');
       await pool.write('close', { generation });
@@ -465,7 +469,9 @@ export class StorageSync implements AsyncDisposable {
       onOpen(generation);
       try {
         await this.#refuseOtherSource(generation, preparation.source);
-        const request = { generation, ...preparation };
+        // Discovered tables have no definitions that could say which indexes to keep.
+        const keepIndexes = this.#options.tables === undefined;
+        const request = { generation, ...preparation, keepIndexes };
         return { ...target, ...(await this.#pool().write('prepare', request)) };
       } catch (error) {
         const unusable =
@@ -650,6 +656,15 @@ function countCheck(
     check: 'rows',
     passed: count.stored === expected,
     detail: `${detail}, ${expected} read from the source`,
+  };
+}
+
+function uniqueCheck({ table, index, first, second }: UniqueVerdict): ValidationCheck {
+  return {
+    table,
+    check: 'unique index',
+    passed: false,
+    detail: `the index ${JSON.stringify(index)} is not unique: the rows ${first} and ${second} have the same values`,
   };
 }
 

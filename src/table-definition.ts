@@ -22,10 +22,25 @@ export interface TableLimit {
   readonly newestBy: string;
 }
 
-/** A secondary index kept in the cache: rows in the order of `columns`, then of the key. */
+/** A column of an index: by its name, ascending, or with a direction. */
+export type IndexColumn = string | { readonly column: string; readonly descending?: boolean };
+
+/**
+ * A secondary index kept in the cache: rows in the order of `columns`, then of the key. Values sort as in SQLite under
+ * the collation BINARY.
+ *
+ * It may be declared, changed or left out at any time: the next sync builds it from the rows in the cache, or removes
+ * it, while readers go on.
+ */
 export interface IndexDefinition {
   readonly name: string;
-  readonly columns: readonly string[];
+  readonly columns: readonly IndexColumn[];
+  /**
+   * No two rows have the same values, rows with a NULL among them apart, as in SQL. Judged at the end of every sync:
+   * where rows of the source do, the sync reports it and reads through this index are refused, with both rows named,
+   * until a sync finds it unique again. All else goes on.
+   */
+  readonly unique?: boolean;
 }
 
 /**
@@ -41,7 +56,10 @@ export interface ReferenceDefinition {
 }
 
 /** What to sync of one table. Everything but the name has a default taken from the source's schema. */
-export interface TableDefinition<Columns extends ColumnTypes = ColumnTypes> {
+export interface TableDefinition<
+  Columns extends ColumnTypes = ColumnTypes,
+  Indexes extends IndexDefinitions = IndexDefinitions,
+> {
   readonly name: string;
   /** Leave the table out where the source does not have it. Default: that is an error. */
   readonly optional?: boolean;
@@ -50,11 +68,12 @@ export interface TableDefinition<Columns extends ColumnTypes = ColumnTypes> {
   /** The key's columns, unique and in key order. Default: the primary key, or the rowid where there is none. */
   readonly key?: readonly string[];
   readonly limit?: TableLimit;
-  readonly indexes?: readonly IndexDefinition[];
+  readonly indexes?: Indexes;
   readonly references?: readonly ReferenceDefinition[];
 }
 
 export type ColumnTypes = Readonly<Record<string, ColumnType>>;
+export type IndexDefinitions = readonly IndexDefinition[];
 
 /** The row type that a {@link TableDefinition} promises. */
 export type RowOf<Definition> =
@@ -63,6 +82,27 @@ export type RowOf<Definition> =
       ? Readonly<Record<string, SqlValue>>
       : { readonly [Name in keyof Columns]: ValueOf<Columns[Name]> }
     : never;
+
+/** The indexes that a {@link TableDefinition} declares. */
+export type IndexesOf<Definition> =
+  Definition extends TableDefinition<ColumnTypes, infer Indexes> ? Indexes : IndexDefinitions;
+
+/** The names that an index of a table may be read by. */
+export type IndexName<Indexes extends IndexDefinitions> = Indexes[number]['name'];
+
+/** The values of an index's columns, in order. */
+export type IndexValues<Row, Indexes extends IndexDefinitions, Name extends string> =
+  string extends IndexName<Indexes>
+    ? readonly SqlValue[]
+    : ColumnValues<Row, Extract<Indexes[number], { readonly name: Name }>['columns']>;
+
+type ColumnValues<Row, Columns extends readonly IndexColumn[]> = {
+  readonly [At in keyof Columns]: ColumnNameOf<Columns[At]> extends keyof Row
+    ? Row[ColumnNameOf<Columns[At]>]
+    : SqlValue;
+};
+
+type ColumnNameOf<Column> = Column extends { readonly column: infer Name } ? Name : Column;
 
 /**
  * Declares a table, so that readers of it are typed.
@@ -78,8 +118,9 @@ export type RowOf<Definition> =
  *
  * The types are the caller's promise about the source: they are not checked row by row.
  */
-export function defineTable<const Columns extends ColumnTypes>(
-  definition: TableDefinition<Columns>,
-): TableDefinition<Columns> {
+export function defineTable<
+  const Columns extends ColumnTypes,
+  const Indexes extends IndexDefinitions = [],
+>(definition: TableDefinition<Columns, Indexes>): TableDefinition<Columns, Indexes> {
   return definition;
 }

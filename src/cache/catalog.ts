@@ -1,11 +1,41 @@
 import { CacheError } from '../errors.js';
 import type { TableCounters } from '../report.js';
-import type { TablePlan } from '../source/plan.js';
+import type { PlanIndex, TablePlan } from '../source/plan.js';
+import { MAX_INDEX_NUMBER } from './index-key.js';
 
 /** One table of a generation: how it is read, and under which number its databases are. */
 export interface CatalogTable {
   readonly id: number;
   readonly plan: TablePlan;
+  /** Under which number the entries of each of the plan's indexes are. */
+  readonly indexNumbers: readonly number[];
+  /** Numbers of indexes that are not declared any more, whose entries are still to be removed. */
+  readonly droppedIndexes: readonly number[];
+  /** The next index's number. None is given twice, or a reader of a dropped index could read another. */
+  readonly nextIndex: number;
+}
+
+/** How far an index has come, and whether it holds what its definition promises. */
+export interface IndexState {
+  /** While it is built: stored rows up to this key are entered; null at the start. */
+  readonly builtTo: Uint8Array | null;
+  /** True when every row of the table is entered, from when on each write keeps it so. */
+  readonly complete: boolean;
+  /** Of a unique index: how many rows would have to go for it to be unique. */
+  readonly duplicates: number;
+  /** Two rows that a unique index should not both have, as it was last judged. */
+  readonly violation: IndexViolation | null;
+}
+
+/** The keys of two rows that have the same values in a unique index. */
+export interface IndexViolation {
+  readonly first: Uint8Array;
+  readonly second: Uint8Array;
+}
+
+/** An index as it begins: with nothing to build where there are no rows. */
+export function newIndexState(rows: number): IndexState {
+  return { builtTo: null, complete: rows === 0, duplicates: 0, violation: null };
 }
 
 /** What a generation holds. Kept in the generation itself. */
@@ -96,22 +126,36 @@ export interface SyncRecord {
   readonly source: string;
 }
 
-/** More than LMDB is opened for. Each table takes three databases and one for each index. */
+/** More than LMDB is opened for. */
 export const MAX_DATABASES = 4096;
+/** Rows, index entries, scratch and quarantine. */
+export const DATABASES_OF_A_TABLE = 4;
 
 /**
  * Fits plans to a catalog: known tables keep their numbers, new ones get the next. Tables of the catalog that are not
- * planned any more are left alone.
+ * planned any more are left alone. Indexes may differ: they are made of the stored rows.
  *
+ * @param keepIndexes whether the plans say nothing of indexes, so that those of the catalog stay.
  * @throws {CacheError} `CACHE_DEFINITION_MISMATCH` when a table is stored in another way than is now asked for.
  */
-export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Catalog {
+export function mergeCatalog(
+  catalog: Catalog,
+  plans: readonly TablePlan[],
+  keepIndexes = false,
+): Catalog {
   const tables = [...catalog.tables];
   let { nextId } = catalog;
   for (const plan of plans) {
-    const known = tables.find((table) => table.plan.name === plan.name);
+    const at = tables.findIndex((table) => table.plan.name === plan.name);
+    const known = tables[at];
     if (!known) {
-      tables.push({ id: nextId++, plan });
+      tables.push({
+        id: nextId++,
+        plan,
+        indexNumbers: plan.indexes.map((_, number) => number),
+        droppedIndexes: [],
+        nextIndex: plan.indexes.length,
+      });
       continue;
     }
     const difference = storageDifference(known.plan, plan);
@@ -125,12 +169,13 @@ export function mergeCatalog(catalog: Catalog, plans: readonly TablePlan[]): Cat
         },
       );
     }
+    if (!keepIndexes) tables[at] = mergeIndexes(known, plan.indexes);
   }
-  const databases = tables.reduce((sum, table) => sum + 3 + table.plan.indexes.length, 8);
+  const databases = 8 + tables.length * DATABASES_OF_A_TABLE;
   if (databases > MAX_DATABASES) {
     throw new CacheError(
       'CACHE_DEFINITION_MISMATCH',
-      `${tables.length} tables with their indexes need ${databases} databases, more than the ${MAX_DATABASES} that a cache can hold.`,
+      `${tables.length} tables need ${databases} databases, more than the ${MAX_DATABASES} that a cache can hold.`,
       { hint: 'Name the tables to sync.' },
     );
   }
@@ -148,7 +193,43 @@ function storageDifference(stored: TablePlan, wanted: TablePlan): string | null 
   ) {
     return `the key (${stored.keyNames.join(', ')}), but (${wanted.keyNames.join(', ')}) is asked for now`;
   }
-  if (JSON.stringify(stored.indexes) !== JSON.stringify(wanted.indexes)) return 'other indexes';
   if (JSON.stringify(stored.limit) !== JSON.stringify(wanted.limit)) return 'another limit';
   return stored.filter === wanted.filter ? null : 'other references';
+}
+
+/** Gives a table the indexes that are declared now: those it has keep their numbers, others get new ones. */
+function mergeIndexes(table: CatalogTable, indexes: readonly PlanIndex[]): CatalogTable {
+  const { plan, indexNumbers } = table;
+  let { nextIndex } = table;
+  const numbers = indexes.map((index) => {
+    const at = plan.indexes.findIndex((stored) => sameIndex(stored, index));
+    return indexNumbers[at] ?? nextIndex++;
+  });
+  if (nextIndex > MAX_INDEX_NUMBER + 1) {
+    throw new CacheError(
+      'CACHE_DEFINITION_MISMATCH',
+      `The indexes of ${JSON.stringify(plan.name)} have changed too often.`,
+      {
+        context: { table: plan.name },
+        hint: 'Run `storage-sync rebuild` to build the cache anew.',
+      },
+    );
+  }
+  const gone = indexNumbers.filter((number) => !numbers.includes(number));
+  return {
+    ...table,
+    plan: { ...plan, indexes },
+    indexNumbers: numbers,
+    droppedIndexes: [...table.droppedIndexes, ...gone],
+    nextIndex,
+  };
+}
+
+function sameIndex(a: PlanIndex, b: PlanIndex): boolean {
+  return (
+    a.name === b.name &&
+    a.unique === b.unique &&
+    a.columns.join() === b.columns.join() &&
+    a.descending?.join() === b.descending.join()
+  );
 }

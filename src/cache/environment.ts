@@ -6,6 +6,7 @@ import {
   EMPTY_CATALOG,
   MAX_DATABASES,
   type Catalog,
+  type IndexState,
   type SyncRecord,
   type TableState,
 } from './catalog.js';
@@ -28,6 +29,7 @@ const CATALOG = Buffer.from('catalog');
 const SYNC = Buffer.from('sync');
 const SOURCE = Buffer.from('source');
 const tableStateKey = (id: number) => Buffer.from(`table:${id}`);
+const indexStateKey = (id: number, number: number) => Buffer.from(`index:${id}.${number}`);
 
 export interface EnvironmentOptions {
   /**
@@ -42,9 +44,9 @@ export interface EnvironmentOptions {
  *
  * | database   | key               | value                                                      |
  * |------------|-------------------|------------------------------------------------------------|
- * | meta       | `catalog`, `sync`, `source`, `table:<id>` | msgpack                            |
+ * | meta       | `catalog`, `sync`, `source`, `table:<id>`, `index:<id>.<n>` | msgpack          |
  * | `r<id>`    | a row's key       | the row as msgpack, then its checksum                      |
- * | `i<id>.<n>`| index key         | the row's key                                              |
+ * | `i<id>`    | an index's number, then its key (`index-key.ts`) | the row's key               |
  * | `s<id>`    | a row's key       | nothing: rows seen, or rows to remove, of a sync under way |
  * | `q<id>`    | a number          | msgpack: a row set aside, and why                          |
  *
@@ -95,8 +97,9 @@ export class Environment {
     return this.database(`r${tableId}`);
   }
 
-  index(tableId: number, index: number): BytesDatabase {
-    return this.database(`i${tableId}.${index}`);
+  /** The entries of all indexes of a table: one that is declared later needs no database that readers have to open. */
+  indexes(tableId: number): BytesDatabase {
+    return this.database(`i${tableId}`);
   }
 
   scratch(tableId: number): BytesDatabase {
@@ -122,7 +125,10 @@ export class Environment {
   }
 
   catalog(transaction?: ReadTransaction): Catalog {
-    return this.#read<Catalog>(CATALOG, transaction) ?? EMPTY_CATALOG;
+    const catalog = this.#read<Catalog>(CATALOG, transaction) ?? EMPTY_CATALOG;
+    // Catalogs from before indexes had numbers: theirs are built anew.
+    const unnumbered = { indexNumbers: [], droppedIndexes: [], nextIndex: 0 };
+    return { ...catalog, tables: catalog.tables.map((table) => ({ ...unnumbered, ...table })) };
   }
 
   putCatalog(catalog: Catalog): void {
@@ -142,24 +148,38 @@ export class Environment {
   }
 
   /** Empties a table's databases and forgets its state. Inside a transaction, with the databases open. */
-  dropTable(tableId: number, indexes: number): void {
+  dropTable(tableId: number, indexNumbers: readonly number[]): void {
     this.rows(tableId).clearSync();
     this.scratch(tableId).clearSync();
     this.quarantine(tableId).clearSync();
-    for (let at = 0; at < indexes; at++) this.index(tableId, at).clearSync();
+    this.indexes(tableId).clearSync();
+    for (const number of indexNumbers) this.removeIndexState(tableId, number);
     this.#meta.removeSync(tableStateKey(tableId));
   }
 
   /** Opens a table's databases. Not inside a transaction: opening one is a transaction, which LMDB does not nest. */
-  openTable(tableId: number, indexes: number): void {
+  openTable(tableId: number): void {
     this.rows(tableId);
     this.scratch(tableId);
     this.quarantine(tableId);
-    for (let at = 0; at < indexes; at++) this.index(tableId, at);
+    this.indexes(tableId);
   }
 
   putTableState(tableId: number, state: TableState): void {
     this.#meta.putSync(tableStateKey(tableId), packMeta(state));
+  }
+
+  /** How an index stands, or null for one that there is not (any more). */
+  indexState(tableId: number, number: number, transaction?: ReadTransaction): IndexState | null {
+    return this.#read<IndexState>(indexStateKey(tableId, number), transaction) ?? null;
+  }
+
+  putIndexState(tableId: number, number: number, state: IndexState): void {
+    this.#meta.putSync(indexStateKey(tableId, number), packMeta(state));
+  }
+
+  removeIndexState(tableId: number, number: number): void {
+    this.#meta.removeSync(indexStateKey(tableId, number));
   }
 
   syncRecord(): SyncRecord | null {

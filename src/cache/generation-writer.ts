@@ -7,16 +7,19 @@ import { mayFollowLog, type TablePlan } from '../source/plan.js';
 import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
+  DATABASES_OF_A_TABLE,
   mergeCatalog,
   NEW_LANE,
+  newIndexState,
   ZERO_COUNTERS,
   type LaneCheckpoint,
   type SyncRecord,
   type TableCheckpoint,
 } from './catalog.js';
 import type { Environment } from './environment.js';
-import { indexKey } from './index-key.js';
-import { decodeRecord, packMeta } from './record.js';
+import { buildIndexes, hasIndexWork, type IndexBuildProgress } from './index-build.js';
+import { packMeta } from './record.js';
+import { TableIndexes, type UniqueVerdict } from './table-indexes.js';
 
 /** A table as a sync finds it. */
 export interface PreparedTable {
@@ -27,6 +30,8 @@ export interface PreparedTable {
   readonly resumed: boolean;
   /** The log whose changes bring the table up to date, or null where it must be read in full. */
   readonly follows: FollowedLog | null;
+  /** True when indexes are to be built or removed: see {@link GenerationWriter.buildIndexes}. */
+  readonly indexWork: boolean;
 }
 
 /** Which changes bring a table up to date: those of a log behind one version, and up to another at least. */
@@ -47,6 +52,8 @@ export interface Preparation {
   readonly logs: readonly LogState[];
   /** True to read every table in full. */
   readonly full: boolean;
+  /** True when the plans say nothing of indexes: those that there are stay. */
+  readonly keepIndexes?: boolean;
 }
 
 /** Changes of one table, as a round brings them. */
@@ -81,8 +88,6 @@ export interface SweepProgress {
 
 /** Rows looked at or removed in one transaction of a sweep. */
 const SWEEP_CHUNK = 2000;
-/** Rows, scratch and quarantine; indexes come on top. */
-const DATABASES_OF_A_TABLE = 3;
 const NOTHING = Buffer.alloc(0);
 const APPEND = { append: true };
 
@@ -97,6 +102,7 @@ export class GenerationWriter {
   readonly #environment: Environment;
   readonly #checksum: Checksum;
   readonly #plans = new Map<number, TablePlan>();
+  readonly #indexes = new Map<number, TableIndexes>();
 
   constructor(environment: Environment, checksum: Checksum) {
     this.#environment = environment;
@@ -109,28 +115,34 @@ export class GenerationWriter {
    * A sync whose generation was not published was interrupted too.
    */
   prepare(preparation: Preparation): PreparedTable[] {
-    const { plans, sync, source, reuseSince, unpublished, logs, full } = preparation;
+    const { plans, sync, source, reuseSince, unpublished, logs, full, keepIndexes } = preparation;
     const environment = this.#environment;
     environment.refresh();
-    const catalog = mergeCatalog(environment.catalog(), plans);
+    const catalog = mergeCatalog(environment.catalog(), plans, keepIndexes);
     const tables = plans.map((plan) =>
       catalog.tables.find((table) => table.plan.name === plan.name)!,
     );
     const known = new Set(environment.catalog().tables.map((table) => table.id));
     environment.makeRoomFor(
-      tables
-        .filter(({ id }) => !known.has(id))
-        .reduce((databases, { plan }) => databases + DATABASES_OF_A_TABLE + plan.indexes.length, 0),
+      tables.filter(({ id }) => !known.has(id)).length * DATABASES_OF_A_TABLE,
     );
-    for (const { id, plan } of tables) {
-      environment.openTable(id, plan.indexes.length);
-      this.#plans.set(id, plan);
+    for (const table of tables) {
+      environment.openTable(table.id);
+      this.#plans.set(table.id, table.plan);
+      this.#indexes.set(table.id, new TableIndexes(environment, table, this.#checksum));
     }
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
-      return tables.map(({ id, plan }, i): PreparedTable => {
+      return tables.map((table, i): PreparedTable => {
+        const { id, plan } = table;
         const { rows, checkpoint } = environment.tableState(id);
+        for (const number of table.droppedIndexes) environment.removeIndexState(id, number);
+        for (const number of table.indexNumbers) {
+          if (environment.indexState(id, number)) continue;
+          environment.putIndexState(id, number, newIndexState(rows));
+        }
+        const indexWork = hasIndexWork(environment, table);
         const log = logOf(plans[i]!, logs);
         if (checkpoint && !full && !unpublished && canFollow(plan, checkpoint, log)) {
           const follows = {
@@ -140,7 +152,7 @@ export class GenerationWriter {
           };
           const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
           environment.putTableState(id, { rows, checkpoint: current });
-          return { id, rows, checkpoint: current, resumed: false, follows };
+          return { id, rows, checkpoint: current, resumed: false, follows, indexWork };
         }
         const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
         if (
@@ -149,13 +161,8 @@ export class GenerationWriter {
         ) {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
-          return {
-            id,
-            rows,
-            checkpoint: resumed,
-            resumed: checkpoint.counters.rowsRead > 0,
-            follows: null,
-          };
+          const reads = checkpoint.counters.rowsRead > 0;
+          return { id, rows, checkpoint: resumed, resumed: reads, indexWork, follows: null };
         }
         environment.scratch(id).clearSync();
         environment.quarantine(id).clearSync();
@@ -174,9 +181,14 @@ export class GenerationWriter {
           updatedAt: now,
         };
         environment.putTableState(id, { rows, checkpoint: started });
-        return { id, rows, checkpoint: started, resumed: false, follows: null };
+        return { id, rows, checkpoint: started, resumed: false, indexWork, follows: null };
       });
     });
+  }
+
+  /** Builds some of the indexes that are not complete, or removes some of what is left of others. Call until it is done. */
+  buildIndexes(tableId: number): IndexBuildProgress {
+    return buildIndexes(this.#environment, tableId, this.#checksum);
   }
 
   /** Commits one batch with the checkpoint it leads to. */
@@ -362,14 +374,17 @@ export class GenerationWriter {
     });
   }
 
-  /** Records that a sync of these tables is complete. With `dropOthers`, the generation's other tables are dropped. */
-  complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): void {
+  /**
+   * Records that a sync of these tables is complete, and judges their unique indexes. With `dropOthers`, the
+   * generation's other tables are dropped.
+   */
+  complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): UniqueVerdict[] {
     const environment = this.#environment;
     const catalog = environment.catalog();
     const gone = dropOthers ? catalog.tables.filter((table) => !tableIds.includes(table.id)) : [];
-    for (const { id, plan } of gone) environment.openTable(id, plan.indexes.length);
-    environment.transaction(() => {
-      for (const { id, plan } of gone) environment.dropTable(id, plan.indexes.length);
+    for (const { id } of gone) environment.openTable(id);
+    return environment.transaction(() => {
+      for (const { id, indexNumbers } of gone) environment.dropTable(id, indexNumbers);
       if (gone.length > 0) {
         environment.putCatalog({
           ...catalog,
@@ -382,6 +397,7 @@ export class GenerationWriter {
           environment.putTableState(id, { rows, checkpoint: { ...checkpoint, settled: true } });
       }
       environment.putSyncRecord(record);
+      return tableIds.flatMap((id) => this.#indexes.get(id)?.judge() ?? []);
     });
   }
 
@@ -497,14 +513,7 @@ export class GenerationWriter {
     key: Buffer,
     value: Buffer,
   ): void {
-    if (plan.indexes.length === 0) return;
-    const row = decodeRecord(value, value.length);
-    plan.indexes.forEach((index, at) => {
-      const database = this.#environment.index(tableId, at);
-      const entry = indexKey(index, row, key, this.#checksum);
-      if (change === 'add') database.putSync(entry, key);
-      else database.removeSync(entry);
-    });
+    if (plan.indexes.length > 0) this.#indexes.get(tableId)?.[change](key, value);
   }
 
   #quarantine(tableId: number, rejected: readonly RejectedRow[], from: number): void {

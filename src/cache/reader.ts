@@ -4,12 +4,21 @@ import { CacheError, SourceError } from '../errors.js';
 import type { TablePlan } from '../source/plan.js';
 import { NEWEST_INDEX } from '../source/plan.js';
 import { foldName } from '../source/introspection.js';
-import type { RowOf, TableDefinition } from '../table-definition.js';
+import type {
+  IndexDefinitions,
+  IndexName,
+  IndexValues,
+  IndexesOf,
+  RowOf,
+  TableDefinition,
+} from '../table-definition.js';
 import { loadChecksum } from '../transform/checksum.js';
 import { encodeKey, encodeKeyPrefix } from '../transform/key-codec.js';
+import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
+import type { IndexState, IndexViolation } from './catalog.js';
 import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
-import { indexPrefix } from './index-key.js';
+import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
@@ -38,6 +47,42 @@ export interface RangeOptions {
   readonly lte?: KeyArgument;
   readonly limit?: number;
   readonly reverse?: boolean;
+}
+
+/**
+ * Which rows of an index to read. Bounds go by value, whichever way a column sorts: `lt: 5` gives lesser ones, and NULL
+ * is less than anything. A bound of several values goes over as many columns, which must sort the same way.
+ */
+export interface IndexRangeOptions<Values extends readonly unknown[] = readonly SqlValue[]> {
+  /** What the leading columns are to equal. The bounds are for the columns behind. */
+  readonly prefix?: Leading<Values>;
+  readonly gt?: IndexBound<Values>;
+  readonly gte?: IndexBound<Values>;
+  readonly lt?: IndexBound<Values>;
+  readonly lte?: IndexBound<Values>;
+  readonly limit?: number;
+  readonly reverse?: boolean;
+}
+
+export type IndexStreamOptions<Values extends readonly unknown[] = readonly SqlValue[]> =
+  IndexRangeOptions<Values> & StreamOptions;
+
+/** One value or more of those of an index, from the first on. */
+type Leading<Values extends readonly unknown[]> = Values extends readonly [
+  infer First,
+  ...infer Rest,
+]
+  ? readonly [First, ...Partial<Rest>]
+  : Values;
+type IndexBound<Values extends readonly unknown[]> = Values[number] | readonly Values[number][];
+
+/** An index of a table in the cache. */
+export interface CachedIndex {
+  readonly name: string;
+  readonly columns: readonly { readonly column: string; readonly descending: boolean }[];
+  readonly unique: boolean;
+  /** Reads through it are answered only when it is `ready`. */
+  readonly state: 'ready' | 'building' | 'violated';
 }
 
 export interface StreamOptions {
@@ -104,7 +149,9 @@ export class CacheReader implements AsyncDisposable {
    * @throws {SourceError} `TABLE_NOT_FOUND` when the cache has no such table.
    * @throws {CacheError} `CACHE_EMPTY` before the first complete sync.
    */
-  table<Definition extends TableDefinition>(definition: Definition): TableReader<RowOf<Definition>>;
+  table<Definition extends TableDefinition>(
+    definition: Definition,
+  ): TableReader<RowOf<Definition>, IndexesOf<Definition>>;
   table(name: string): TableReader<SourceRow>;
   table(table: TableDefinition | string): TableReader<SourceRow> {
     const name = typeof table === 'string' ? table : table.name;
@@ -181,7 +228,9 @@ export class CacheSnapshot implements Disposable {
     return listTables(this.#view);
   }
 
-  table<Definition extends TableDefinition>(definition: Definition): TableReader<RowOf<Definition>>;
+  table<Definition extends TableDefinition>(
+    definition: Definition,
+  ): TableReader<RowOf<Definition>, IndexesOf<Definition>>;
   table(name: string): TableReader<SourceRow>;
   table(table: TableDefinition | string): TableReader<SourceRow> {
     const name = typeof table === 'string' ? table : table.name;
@@ -202,11 +251,12 @@ interface OpenTable {
   readonly view: View;
   readonly id: number;
   readonly plan: TablePlan;
+  readonly indexNumbers: readonly number[];
   readonly rows: BytesDatabase;
 }
 
 /** Reads one table. Rows come as plain objects, columns by name in the source's order. */
-export class TableReader<Row> {
+export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinitions> {
   readonly #getView: () => View;
   readonly #name: string;
   #open: OpenTable | null = null;
@@ -223,6 +273,11 @@ export class TableReader<Row> {
 
   get keyNames(): readonly string[] {
     return this.#table().plan.keyNames;
+  }
+
+  /** The indexes, and whether they can be read. */
+  get indexes(): CachedIndex[] {
+    return this.#consistently(null, (table) => cachedIndexes(table));
   }
 
   /** The row with this key: one argument for each key column. */
@@ -293,57 +348,149 @@ export class TableReader<Row> {
   }
 
   /**
-   * The newest rows, newest first. The table needs a `limit`, whose column decides; or name an index to go by.
+   * The newest rows, newest first: those with the greatest values. The table needs a `limit`, whose column decides; or
+   * name an index to go by.
+   *
+   * @throws {CacheError} as {@link rangeByIndex} does.
    */
-  newest(count = 10, index: string = NEWEST_INDEX): Row[] {
-    const table = this.#presentTable();
-    const at = this.#indexAt(table, index);
-    const rows: Row[] = [];
-    const entries = table.view.environment
-      .index(table.id, at)
-      .getRange({ reverse: true, limit: count, ...options(table) });
-    for (const { value } of entries) {
-      const row = this.#read(table, value);
-      if (row === undefined) throw danglingIndex(this.#name, index);
-      rows.push(row);
-    }
-    return rows;
+  newest(count = 10, index: IndexName<Indexes> | typeof NEWEST_INDEX = NEWEST_INDEX): Row[] {
+    return this.#consistently(index, (table) => {
+      const scanned = this.#scanned(table, index);
+      const reverse = scanned.index.descending[0] !== true;
+      const found = scanIndex(scanned, { limit: count, reverse });
+      return Array.from(found, (cells) => this.#toRow(table, cells));
+    });
   }
 
-  /** The rows whose leading columns of an index have these values, in the order of the index. */
-  *byIndex(index: string, ...values: readonly SqlValue[]): IterableIterator<Row> {
-    const table = this.#presentTable();
-    const at = this.#indexAt(table, index);
-    const columns = table.plan.indexes[at]!.columns.slice(0, values.length);
-    if (values.length === 0 || columns.length < values.length) {
+  /**
+   * The rows whose leading columns of an index have these values, in the order of the index.
+   *
+   * @throws {CacheError} as {@link rangeByIndex} does.
+   */
+  *byIndex<Name extends IndexName<Indexes>>(
+    index: Name,
+    ...values: Leading<IndexValues<Row, Indexes, Name>>
+  ): IterableIterator<Row> {
+    if (values.length === 0) {
       throw new CacheError(
         'KEY_INVALID',
-        `The index ${JSON.stringify(index)} takes 1 to ${table.plan.indexes[at]!.columns.length} values, not ${values.length}.`,
+        `Reading by the index ${JSON.stringify(index)} takes at least one value.`,
+        { context: { index }, hint: 'To read all of it, use rangeByIndex.' },
       );
     }
-    const start = indexPrefix(values);
-    const entries = table.view.environment
-      .index(table.id, at)
-      .getRange({ start, end: endOfPrefix(start), ...options(table) });
-    const environment = table.view.environment.retain();
+    yield* this.#scan(index, { prefix: values as readonly SqlValue[] });
+  }
+
+  /**
+   * Rows in the order of an index, all of one state of the cache: those whose leading columns equal `prefix`, and whose
+   * next columns lie within the bounds.
+   *
+   * ```ts
+   * cache.table(episodes).rangeByIndex('by_domain', { prefix: ['web'], gte: since, reverse: true, limit: 20 });
+   * ```
+   *
+   * The state is held until the iterator ends: by itself, or by leaving a `for` loop.
+   *
+   * @throws {CacheError} `KEY_INVALID` when there is no such index or the values do not fit it, `CACHE_INDEX_BUILDING`
+   * while a sync has not completed it, `CACHE_INDEX_VIOLATED` when it is unique and the rows are not.
+   */
+  *rangeByIndex<Name extends IndexName<Indexes>>(
+    index: Name,
+    range: IndexRangeOptions<IndexValues<Row, Indexes, Name>> = {},
+  ): IterableIterator<Row> {
+    yield* this.#scan(index, range as IndexScanRange);
+  }
+
+  /** {@link rangeByIndex}, giving other work a turn now and then. */
+  async *streamByIndex<Name extends IndexName<Indexes>>(
+    index: Name,
+    range: IndexStreamOptions<IndexValues<Row, Indexes, Name>> = {},
+  ): AsyncIterableIterator<Row> {
+    const { signal, rowsPerTurn = DEFAULT_ROWS_PER_TURN, ...bounds } = range;
+    let seen = 0;
+    signal?.throwIfAborted();
+    for (const row of this.#scan(index, bounds as IndexScanRange)) {
+      if (seen > 0 && seen % rowsPerTurn === 0) {
+        await setImmediate();
+        signal?.throwIfAborted();
+      }
+      seen++;
+      yield row;
+    }
+  }
+
+  *#scan(index: string, range: IndexScanRange): Generator<Row> {
+    const held = this.#hold(index);
     try {
-      for (const { value: key } of entries) {
-        const value = table.rows.getBinaryFast(key, options(table));
-        if (value === undefined) throw danglingIndex(this.#name, index);
-        const cells = this.#cells(table, key, value, value.length);
-        // The index sorts by the beginning of long values only.
-        if (columns.every((column, i) => sameValue(cells[column]!, values[i]!))) {
-          yield this.#toRow(table, cells);
-        }
+      const { table } = held;
+      for (const cells of scanIndex(this.#scanned(table, index), range)) {
+        yield this.#toRow(table, cells);
       }
     } finally {
-      void environment.close();
+      held.release();
     }
+  }
+
+  #consistently<T>(index: string | null, read: (table: OpenTable) => T): T {
+    const held = this.#hold(index);
+    try {
+      return read(held.table);
+    } finally {
+      held.release();
+    }
+  }
+
+  /** The table with this index under one state of the cache, for reads that belong together. */
+  #hold(index: string | null): { readonly table: OpenTable; readonly release: () => void } {
+    const known = this.#table();
+    if (known.view.transaction) return { table: known, release: () => undefined };
+    const environment = known.view.environment.retain();
+    const transaction = environment.database('meta').useReadTransaction();
+    const release = () => {
+      transaction.done();
+      void environment.close();
+    };
+    try {
+      const view = { ...known.view, transaction };
+      const held = { ...known, view };
+      // What was looked up before may have been dropped or declared anew.
+      const isCurrent = index !== null && isPresent(held) && hasIndex(held, index);
+      const current = isCurrent ? held : this.#find(view);
+      if (current !== held) this.#open = { ...current, view: known.view };
+      return { table: current, release };
+    } catch (error) {
+      release();
+      throw error;
+    }
+  }
+
+  #scanned(table: OpenTable, name: string): ScannedIndex {
+    const { view, plan, id } = table;
+    const at = this.#indexAt(table, name);
+    const state = indexState(table, at);
+    if (!state?.complete) throw stillBuilding(plan.name, name);
+    if (state.violation) throw notUnique(plan, name, state.violation);
+    return {
+      index: plan.indexes[at]!,
+      number: table.indexNumbers[at]!,
+      entries: view.environment.indexes(id),
+      transaction: view.transaction,
+      read: (rowKey) => {
+        const value = table.rows.getBinaryFast(rowKey, options(table));
+        if (value === undefined) throw danglingIndex(plan.name, name);
+        return this.#cells(table, rowKey, value, value.length);
+      },
+    };
   }
 
   #table(): OpenTable {
     const view = this.#getView();
     if (this.#open && this.#open.view.environment === view.environment) return this.#open;
+    this.#open = this.#find(view);
+    return this.#open;
+  }
+
+  #find(view: View): OpenTable {
     const folded = foldName(this.#name);
     const found = view.environment
       .catalog(view.transaction)
@@ -358,9 +505,8 @@ export class TableReader<Row> {
         },
       );
     }
-    const { id, plan } = found;
-    this.#open = { view, id, plan, rows: view.environment.rows(id) };
-    return this.#open;
+    const { id, plan, indexNumbers } = found;
+    return { view, id, plan, indexNumbers, rows: view.environment.rows(id) };
   }
 
   /** The table, looked up again when it was dropped meanwhile. */
@@ -452,8 +598,8 @@ export class TableReader<Row> {
           known !== ''
             ? `It has: ${known}.`
             : name === NEWEST_INDEX
-              ? 'Give its definition a limit or an index, and rebuild.'
-              : 'Declare the index in its definition, and rebuild.',
+              ? 'Give its definition a limit and rebuild, or name an index.'
+              : 'Declare the index in its definition, and sync.',
       },
     );
   }
@@ -461,6 +607,57 @@ export class TableReader<Row> {
 
 function isPresent({ view, id }: OpenTable): boolean {
   return view.environment.hasTable(id, view.transaction);
+}
+
+/** Whether the table as it was looked up has this index still: the state of one goes with it. */
+function hasIndex(table: OpenTable, name: string): boolean {
+  const at = table.plan.indexes.findIndex((index) => index.name === name);
+  return at >= 0 && indexState(table, at) !== null;
+}
+
+function indexState({ view, id, indexNumbers }: OpenTable, at: number): IndexState | null {
+  const number = indexNumbers[at];
+  return number === undefined ? null : view.environment.indexState(id, number, view.transaction);
+}
+
+function cachedIndexes(table: OpenTable): CachedIndex[] {
+  const { columns, indexes } = table.plan;
+  return indexes.map((index, at) => {
+    const state = indexState(table, at);
+    return {
+      name: index.name,
+      columns: index.columns.map((column, i) => ({
+        column: columns[column]!.name,
+        descending: index.descending[i]!,
+      })),
+      unique: index.unique,
+      state: !state?.complete ? 'building' : state.violation ? 'violated' : 'ready',
+    };
+  });
+}
+
+function stillBuilding(table: string, index: string): CacheError {
+  return new CacheError(
+    'CACHE_INDEX_BUILDING',
+    `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} is still being built.`,
+    {
+      context: { table, index },
+      hint: 'Let the running sync go on, or run `storage-sync sync` where none does: it goes on with the building. All else can be read.',
+    },
+  );
+}
+
+function notUnique(plan: TablePlan, index: string, violation: IndexViolation): CacheError {
+  const first = describeKey(violation.first, plan.key.length);
+  const second = describeKey(violation.second, plan.key.length);
+  return new CacheError(
+    'CACHE_INDEX_VIOLATED',
+    `The index ${JSON.stringify(index)} of ${JSON.stringify(plan.name)} is declared unique, but the rows ${first} and ${second} have the same values in it.`,
+    {
+      context: { table: plan.name, index, first, second },
+      hint: 'Correct the rows in the source or declare the index without `unique`, then sync. All else can be read.',
+    },
+  );
 }
 
 interface Bound {
@@ -547,21 +744,11 @@ function openGeneration(cacheDir: string, generation: number): Environment {
   const dir = generationPath(cacheDir, generation);
   preflight(dir);
   const environment = new Environment(dir);
-  for (const { id, plan } of environment.catalog().tables) {
+  for (const { id } of environment.catalog().tables) {
     environment.rows(id);
-    plan.indexes.forEach((_, at) => environment.index(id, at));
+    environment.indexes(id);
   }
   return environment;
-}
-
-function sameValue(a: SqlValue, b: SqlValue): boolean {
-  if (a instanceof Uint8Array) return b instanceof Uint8Array && Buffer.compare(a, b) === 0;
-  if (typeof a === 'bigint' || typeof b === 'bigint') return isNumeric(a) && isNumeric(b) && a == b;
-  return a === b;
-}
-
-function isNumeric(value: SqlValue): value is number | bigint {
-  return typeof value === 'number' || typeof value === 'bigint';
 }
 
 /** An assignment to this name would set the prototype. */

@@ -1,4 +1,6 @@
 import type { SyncRecord, TableCheckpoint } from '../cache/catalog.js';
+import type { IndexBuildProgress } from '../cache/index-build.js';
+import type { UniqueVerdict } from '../cache/table-indexes.js';
 import type {
   BatchWrite,
   EncodedChanges,
@@ -129,6 +131,11 @@ export interface WriterTasks {
     } & Omit<Preparation, 'unpublished'>;
     readonly response: { readonly tables: readonly PreparedTable[] };
   };
+  /** One step towards the indexes that are declared now. */
+  readonly index: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: IndexBuildProgress;
+  };
   readonly write: {
     readonly request: { readonly generation: GenerationRef; readonly write: BatchWrite };
     readonly response: { readonly checkpoint: TableCheckpoint; readonly spare: SpareMemory };
@@ -167,6 +174,8 @@ export interface WriterTasks {
         readonly stored: number;
         readonly counted: number;
       }[];
+      /** Unique indexes that the rows violate. */
+      readonly violations: readonly UniqueVerdict[];
     };
   };
   /** Closes the generation. An unpublished one is forced to disk. */

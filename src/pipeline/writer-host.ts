@@ -38,6 +38,13 @@ export class WriterHost {
     return { tables: writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
   }
 
+  index({
+    generation,
+    tableId,
+  }: WriterTasks['index']['request']): WriterTasks['index']['response'] {
+    return this.#generation(generation).writer.buildIndexes(tableId);
+  }
+
   write({ generation, write }: WriterTasks['write']['request']): WriterTasks['write']['response'] {
     const checkpoint = this.#generation(generation).writer.write(write);
     const { arena, spans } = write.batch;
@@ -76,10 +83,9 @@ export class WriterHost {
   complete(request: WriterTasks['complete']['request']): WriterTasks['complete']['response'] {
     const { writer } = this.#generation(request.generation);
     const counts = request.tableIds.map((tableId) => ({ tableId, ...writer.countsAgree(tableId) }));
-    if (counts.every(({ stored, counted }) => stored === counted)) {
-      writer.complete(request.record, request.tableIds, request.dropOthers);
-    }
-    return { counts };
+    if (counts.some(({ stored, counted }) => stored !== counted)) return { counts, violations: [] };
+    const violations = writer.complete(request.record, request.tableIds, request.dropOthers);
+    return { counts, violations };
   }
 
   async close({

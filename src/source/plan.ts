@@ -29,6 +29,9 @@ export interface PlanIndex {
   readonly name: string;
   /** Positions in `TablePlan.columns`. */
   readonly columns: readonly number[];
+  /** For each of them, whether the index sorts it in reverse. */
+  readonly descending: readonly boolean[];
+  readonly unique: boolean;
 }
 
 /**
@@ -261,7 +264,8 @@ function planIndexes(
 ): PlanIndex[] {
   const indexes = (definition.indexes ?? []).map((index): PlanIndex => ({
     name: index.name,
-    columns: index.columns.map((asked) => {
+    columns: index.columns.map((column) => {
+      const asked = typeof column === 'string' ? column : column.column;
       const name = columnName(table, asked);
       const position = columnNames.indexOf(name);
       if (position < 0) {
@@ -271,6 +275,10 @@ function planIndexes(
       }
       return position;
     }),
+    descending: index.columns.map(
+      (column) => typeof column !== 'string' && column.descending === true,
+    ),
+    unique: index.unique ?? false,
   }));
   const names = new Set(indexes.map((index) => index.name));
   if (names.size < indexes.length || (limitColumn !== null && names.has(NEWEST_INDEX))) {
@@ -279,7 +287,8 @@ function planIndexes(
     );
   }
   if (limitColumn !== null) {
-    indexes.push({ name: NEWEST_INDEX, columns: [columnNames.indexOf(limitColumn)] });
+    const columns = [columnNames.indexOf(limitColumn)];
+    indexes.push({ name: NEWEST_INDEX, columns, descending: [false], unique: false });
   }
   return indexes;
 }

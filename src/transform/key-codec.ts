@@ -252,3 +252,57 @@ export function unkeyableReason(values: readonly Cell[]): string | null {
   }
   return null;
 }
+
+/**
+ * The values of a key as {@link writeKey} made it; where one of them is NULL, the rowid follows.
+ *
+ * @param components how many columns the key has.
+ */
+export function decodeKey(key: Uint8Array, components: number): SqlValue[] {
+  const bytes = Buffer.from(key.buffer, key.byteOffset, key.byteLength);
+  const values: SqlValue[] = [];
+  let hasNull = false;
+  for (let at = 0; at < bytes.length;) {
+    const tag = bytes[at++]!;
+    if (tag === TAG_NULL) {
+      hasNull = true;
+      values.push(null);
+    } else if (tag === TAG_NUMBER) {
+      const [value, end] = readNumber(bytes, at);
+      values.push(value);
+      at = end;
+    } else {
+      // The last of a key is stored as it is, unless there is a NULL: behind its end then stands the rowid.
+      const raw = values.length === components - 1 && !hasNull;
+      const [body, end] = raw ? [bytes.subarray(at), bytes.length] : unescape(bytes, at);
+      values.push(tag === TAG_TEXT ? body.toString('utf8') : new Uint8Array(body));
+      at = end;
+    }
+  }
+  return values;
+}
+
+function unescape(bytes: Buffer, start: number): [Buffer, number] {
+  const body: number[] = [];
+  let at = start;
+  while (at < bytes.length) {
+    const byte = bytes[at++]!;
+    if (byte === 0) {
+      if (bytes[at] !== 0xff) break;
+      at++;
+    }
+    body.push(byte);
+  }
+  return [Buffer.from(body), at];
+}
+
+function readNumber(bytes: Buffer, at: number): [number | bigint, number] {
+  const negative = (bytes[at]! & 0x80) === 0;
+  const high = bytes.readUInt32BE(at);
+  const low = bytes.readUInt32BE(at + 4);
+  scratch.setUint32(0, (negative ? ~high : high ^ 0x80000000) >>> 0);
+  scratch.setUint32(4, (negative ? ~low : low) >>> 0);
+  const double = scratch.getFloat64(0);
+  if (Math.abs(double) < TWO_53 || !Number.isFinite(double)) return [double, at + 8];
+  return [BigInt(double) + BigInt(bytes.readUInt16BE(at + 8)), at + 10];
+}

@@ -118,19 +118,9 @@ export function encodeKey(cells: readonly string[]): string {
   return cells.map((cell, i) => keyComponent(cell, i === cells.length - 1)).join('');
 }
 
-/** What an index entry for these cells must begin with, as hex. */
+/** What an index entry for these cells begins with behind its index's number, as hex. None of them is long. */
 export function encodeIndexPrefix(cells: readonly string[]): string {
-  const indexed = 64;
-  return cells
-    .map((cell) => {
-      if (cell.startsWith('t')) {
-        const text = Buffer.from(cell.slice(1), 'hex').toString('utf8').slice(0, indexed);
-        return `t${Buffer.from(text).toString('hex')}`;
-      }
-      return cell.startsWith('b') ? cell.slice(0, 1 + 2 * indexed) : cell;
-    })
-    .map((cell) => keyComponent(cell, false))
-    .join('');
+  return cells.map((cell) => keyComponent(cell, false)).join('');
 }
 
 function keyComponent(cell: string, last: boolean): string {

@@ -54,7 +54,7 @@ export async function readGeneration(dir: string): Promise<StoredGeneration> {
       ]),
     );
     const catalog = (meta.get('catalog') ?? { tables: [] }) as Catalog;
-    const tables = catalog.tables.map(({ id, plan }): [string, StoredTable] => {
+    const tables = catalog.tables.map(({ id, plan, indexNumbers }): [string, StoredTable] => {
       const records = entries(`r${id}`);
       const cells = records.map(([key, value]) => soundCells(plan.name, key, value));
       return [
@@ -64,10 +64,14 @@ export async function readGeneration(dir: string): Promise<StoredGeneration> {
           state: (meta.get(`table:${id}`) ?? { rows: 0, checkpoint: null }) as TableState,
           rows: new Map(records.map(([key], i) => [key, cells[i]!.join(' ')])),
           cells: new Map(records.map(([key], i) => [key, cells[i]!])),
-          indexes: plan.indexes.map(
-            (_, at) =>
-              new Map(entries(`i${id}.${at}`).map(([key, value]) => [key, value.toString('hex')])),
-          ),
+          indexes: indexNumbers.map((number) => {
+            const prefix = number.toString(16).padStart(4, '0');
+            return new Map(
+              entries(`i${id}`)
+                .filter(([key]) => key.startsWith(prefix))
+                .map(([key, value]) => [key.slice(prefix.length), value.toString('hex')]),
+            );
+          }),
           scratch: new Set(entries(`s${id}`).map(([key]) => key)),
         },
       ];

@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto';
 import Database from 'libsql';
 import { Environment } from '../../src/cache/environment.js';
 import { generationPath } from '../../src/cache/layout.js';
+import { wholeIndex } from '../../src/cache/index-key.js';
 import { readManifest } from '../../src/cache/manifest.js';
 import { openCache } from '../../src/cache/reader.js';
 import type { SourceRow, SqlValue } from '../../src/values.js';
@@ -84,16 +85,16 @@ export async function recordDigests(cacheDir: string): Promise<Record<string, st
   const environment = new Environment(generationPath(cacheDir, live));
   try {
     const digests: Record<string, string> = {};
-    for (const { id, plan } of environment.catalog().tables) {
+    for (const { id, plan, indexNumbers } of environment.catalog().tables) {
       const hash = createHash('sha256');
       let rows = 0;
       for (const { key, value } of environment.rows(id).getRange({})) {
         hash.update(`${key.length},${value.length};`).update(key).update(value);
         rows++;
       }
-      for (const [at] of plan.indexes.entries()) {
-        for (const { key, value } of environment.index(id, at).getRange({})) {
-          hash.update(`${key.length},${value.length};`).update(key).update(value);
+      for (const number of indexNumbers) {
+        for (const { key, value } of environment.indexes(id).getRange(wholeIndex(number))) {
+          hash.update(`${key.length},${value.length};`).update(key.subarray(2)).update(value);
         }
       }
       digests[plan.name] = `${rows} rows ${hash.digest('hex')}`;

@@ -492,7 +492,6 @@ void describe('a changed schema', () => {
       const digests = await recordDigests(options.cacheDir);
       for (const table of [
         { name: 'a', columns: { v: 'any' } },
-        { name: 'a', indexes: [{ name: 'i', columns: ['v'] }] },
         { name: 'a', limit: { count: 1, newestBy: 'v' } },
       ] as const) {
         const other = { ...options, tables: [table] };

@@ -38,6 +38,7 @@ function step<Name extends keyof WriterTasks>(
 export default serveWriter({
   open: step('open', (request) => host.open(request)),
   prepare: step('prepare', (request) => host.prepare(request)),
+  index: step('index', (request) => host.index(request)),
   write: step('write', (request) => host.write(request)),
   apply: step('apply', (request) => host.apply(request)),
   sweep: step('sweep', (request) => host.sweep(request)),
