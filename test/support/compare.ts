@@ -125,7 +125,9 @@ function userTables(all: All, leftOut: readonly string[]): string[] {
   const listed = all<[string]>(
     `SELECT name FROM sqlite_schema WHERE type IN ('table', 'view') ORDER BY name`,
   ).map(([name]) => name);
-  return listed.filter((name) => !/^(sqlite|libsql|storage_sync)_/i.test(name) && !leftOut.includes(name));
+  return listed.filter(
+    (name) => !/^(sqlite|libsql|storage_sync)_/i.test(name) && !leftOut.includes(name),
+  );
 }
 
 function readTable(all: All, name: string, encoding: string, where?: string): ExpectedTable {
