@@ -95,6 +95,30 @@ export const TRIALS: readonly Trial[] = [
     goals: [{ figure: 'rowsPerSecond', against: 'storage-sync', atLeast: 0.85 }],
   },
   {
+    id: 'changes',
+    title: 'Sync by the change log against a full one',
+    source: 'file',
+    data: 'records',
+    rows: 400_000,
+    targets: [
+      { id: 'one-percent', title: 'storage-sync, 1 % changed', program: 'one-percent' },
+      { ...STORAGE_SYNC, title: 'storage-sync, full' },
+    ],
+    goals: [{ figure: 'wallMs', against: 'storage-sync', atMost: 0.02 }],
+  },
+  {
+    id: 'idle',
+    title: 'Sync by the change log where nothing changed',
+    source: 'file',
+    data: 'records',
+    rows: 400_000,
+    targets: [
+      { id: 'no-change', title: 'storage-sync, no change', program: 'no-change' },
+      { ...STORAGE_SYNC, title: 'storage-sync, full' },
+    ],
+    goals: [{ figure: 'wallMs', atMost: 50 }],
+  },
+  {
     id: 'memory',
     title: 'Full sync of an agent memory',
     source: 'file',

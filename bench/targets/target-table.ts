@@ -6,6 +6,8 @@ import type { Target } from './target.js';
  */
 export const TARGET_LOADERS = {
   'storage-sync': async (): Promise<Target> => (await import('./storage-sync.js')).storageSync,
+  'no-change': async (): Promise<Target> => (await import('./changed-source.js')).noChange,
+  'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
   'hand-written-loop': async (): Promise<Target> =>
     (await import('./hand-written-loop.js')).handWrittenLoop,
   'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,

@@ -1,0 +1,56 @@
+import { copyFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath, pathToFileURL } from 'node:url';
+import Database from 'libsql';
+import { openChangeLog, StorageSync } from '../../src/index.js';
+import type { Target } from './target.js';
+
+/** Of each table, one row in so many is changed. */
+const ONE_IN = 100;
+
+/** A sync by the change log when nothing changed. */
+export const noChange: Target = afterChanges(() => undefined);
+
+/** A sync by the change log of one row in a hundred, spread over the keys. */
+export const onePercent: Target = afterChanges((database, { name, columns, key }) => {
+  const column = columns.find((each) => each !== key)!;
+  database.exec(`UPDATE ${name} SET ${column} = ${column} WHERE rowid % ${ONE_IN} = 0`);
+});
+
+/** What is not measured: a copy of the file with a change log, a first sync, then the changes. */
+function afterChanges(
+  change: (
+    database: InstanceType<typeof Database>,
+    table: { readonly name: string; readonly columns: readonly string[]; readonly key: string },
+  ) => void,
+): Target {
+  return {
+    prepare: async ({ url, tables, directory }) => {
+      const file = join(directory, 'source.db');
+      copyFileSync(fileURLToPath(url), file);
+      const source = { url: pathToFileURL(file).href };
+      await using log = await openChangeLog(source);
+      await log.install();
+      const sync = await StorageSync.open({
+        source,
+        cacheDir: join(directory, 'cache'),
+        tables: tables.map(({ name }) => name),
+      });
+      await sync.sync();
+      const database = new Database(file);
+      for (const table of tables) change(database, table);
+      database.close();
+      const count = () =>
+        tables.reduce((rows, { name }) => rows + sync.cache.table(name).count(), 0);
+      return {
+        run: async () => {
+          const { mode } = await sync.sync();
+          if (mode !== 'incremental') throw new Error(`The sync was ${mode}.`);
+          return count();
+        },
+        countKept: count,
+        close: async () => await sync.close(),
+      };
+    },
+  };
+}
