@@ -129,12 +129,6 @@ function problemOf(
   if (plan === undefined) return 'the table does not exist';
   if (plan instanceof StorageSyncError) return plan.message;
   if (triggers.length === 0) return 'its triggers are gone; the table may have been made anew';
-  const there = new Set(triggers.map(({ name }) => name));
-  const missing = triggerKinds(plan).find((kind) => !there.has(triggerName(id, kind)));
-  if (missing) return `the trigger ${triggerName(id, missing)} is missing`;
-  if (!objects.has(logName(id))) return `the table ${logName(id)} is missing`;
-  if (usesScratchRow(plan) && !objects.has(rowName(id)))
-    return `the table ${rowName(id)} is missing`;
   const key = plan.key.map(({ name }) => name);
   if (JSON.stringify(key) !== JSON.stringify(capture.key)) {
     return `the key changed from (${capture.key.join(', ')}) to (${key.join(', ')})`;
@@ -142,6 +136,12 @@ function problemOf(
   if (!capture.logId.endsWith(`.${fingerprint(plan)}`)) {
     return "the table's key or its unique indexes changed, or another version of storage-sync made the log";
   }
+  const there = new Set(triggers.map(({ name }) => name));
+  const missing = triggerKinds(plan).find((kind) => !there.has(triggerName(id, kind)));
+  if (missing) return `the trigger ${triggerName(id, missing)} is missing`;
+  if (!objects.has(logName(id))) return `the table ${logName(id)} is missing`;
+  if (usesScratchRow(plan) && !objects.has(rowName(id)))
+    return `the table ${rowName(id)} is missing`;
   return null;
 }
 
