@@ -1,6 +1,6 @@
 import type { Cell, SqlValue } from '../values.js';
+import { logName } from './change-log/layout.js';
 import type { Query, SourceConnection } from './connection.js';
-import { logTable } from './log-state.js';
 import type { Page, PageBounds } from './page.js';
 import { readPageWithin } from './page-reader.js';
 import type { TablePlan } from './plan.js';
@@ -41,7 +41,7 @@ export async function readChanges(
   const columns = plan.key.map((_, i) => `k${i + 1}`);
   const list = ['version', ...columns.map(exactCell), ...(plan.keyNullable ? ['row'] : [])];
   const found = await query(
-    `SELECT ${list.join(', ')} FROM main.${logTable(log)} WHERE version > ${after} ` +
+    `SELECT ${list.join(', ')} FROM main.${logName(log)} WHERE version > ${after} ` +
       `ORDER BY version LIMIT ${bounds.maxRows}`,
   );
   let rows = found;
@@ -75,7 +75,7 @@ export async function readChanges(
 function changedBetween(plan: TablePlan, log: number, after: number, upTo: number): string {
   const names = plan.keyNames.map((name) => quoteIdentifier(name));
   const window = `version > ${after} AND version <= ${upTo}`;
-  const from = `main.${logTable(log)}`;
+  const from = `main.${logName(log)}`;
   const columns = names.map((_, i) => `k${i + 1}`);
   let changed: string;
   if (plan.keyNullable) {

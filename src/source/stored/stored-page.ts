@@ -42,8 +42,9 @@ export interface StoredPage {
 export const MAX_ROWS = 2 ** 20;
 
 /**
- * Reads rows of a rowid table, {@link MAX_ROWS} at most, and gives them to a sink, leaf by leaf: rows of one leaf are read together, however far
- * apart they are in the page. When they are too many bytes, the page is no good but for its size.
+ * Reads rows of a rowid table, {@link MAX_ROWS} at most, and gives them to a sink, leaf by leaf: rows of one leaf are
+ * read together, however far apart they are in the page. When they are too many bytes, the page is no good but for its
+ * size.
  *
  * @throws {StoredFormError} when the file is not as it should be.
  * @throws {UnknownDefault} when a record lacks a column whose default is not known yet.
