@@ -63,7 +63,9 @@ export function* scanIndex(
       }
       if (left <= 0) return;
     }
-    if (!isInexact(key, value)) {
+    const inexact = isInexact(key, value);
+    // An exact one waits too where others of its lead do: it may stand behind or before them.
+    if (!inexact && lead === null) {
       left--;
       yield read(value);
       continue;
@@ -72,7 +74,7 @@ export function* scanIndex(
     const rowKey = Buffer.from(value);
     const row = read(rowKey);
     const values = index.columns.map((column) => row[column]!);
-    if (bounds.admit(values)) like.push({ values, rowKey });
+    if (!inexact || bounds.admit(values)) like.push({ values, rowKey });
   }
   for (const row of inOrder()) {
     if (left-- <= 0) return;

@@ -603,6 +603,32 @@ void describe('index reads', () => {
   });
 });
 
+void describe('keys that nearly do not fit their entries', () => {
+  void it('stand among shorter ones of the same values, both ways', async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    const keys = [500, 1400, 1940, 1950, 1955, 1960, 1964, 1968, 1970, 1972]
+      .flatMap((length) => ['0', 'z'].map((end) => `${'k'.repeat(length)}${end}`))
+      .sort();
+    changeDatabase(file, (db) => {
+      db.exec('CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v)');
+      for (const key of keys) db.prepare('INSERT INTO t VALUES (?, 7)').run([key]);
+    });
+    await using storage = await StorageSync.open({
+      source: { url: `file:${file}` },
+      cacheDir: dir.join('cache'),
+      tables: [{ name: 't', indexes: [{ name: 'by_v', columns: ['v'] }] }],
+      pool,
+    });
+    await storage.sync();
+    const table = storage.cache.table('t');
+    const found = (reverse: boolean) =>
+      [...table.rangeByIndex('by_v', { prefix: [7], reverse })].map((row) => row['k']);
+    assert.deepEqual(found(false), keys);
+    assert.deepEqual(found(true), keys.toReversed());
+  });
+});
+
 void describe('a key', () => {
   void it('can be read back', () => {
     fc.assert(
