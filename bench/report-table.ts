@@ -1,19 +1,9 @@
 import { textTable } from '../src/cli/text-table.js';
 import { FIGURE_TEXT, figureText, ratioText } from './figure-text.js';
-import type { FigureName } from './figures.js';
+import { FIGURE_NAMES } from './figures.js';
 import type { GoalSummary, TrialSummary } from './trial-summary.js';
 
-const SHOWN_FIGURES: readonly FigureName[] = [
-  'wallMs',
-  'rowsPerSecond',
-  'cpuUsPerRow',
-  'peakRssBytes',
-  'peakAnonBytes',
-  'loopDelayP99Ms',
-  'loopDelayMaxMs',
-  'diskBytes',
-  'otherCores',
-];
+const SHOWN_FIGURES = FIGURE_NAMES.filter((name) => name !== 'rows');
 
 /** A trial's medians, ratios and goals, for a terminal. */
 export function reportTable(trial: TrialSummary): string {

@@ -230,14 +230,7 @@ export class GenerationWriter {
           rowsSeen: lane.rowsSeen + batch.count + rejected.length,
           done: write.done,
         }),
-        counters: {
-          rowsRead: checkpoint.counters.rowsRead + batch.count + rejected.length,
-          rowsWritten: checkpoint.counters.rowsWritten + tally.written,
-          rowsUnchanged: checkpoint.counters.rowsUnchanged + batch.count - tally.written,
-          rowsDeleted: checkpoint.counters.rowsDeleted,
-          rowsQuarantined: checkpoint.counters.rowsQuarantined + rejected.length,
-          bytesWritten: checkpoint.counters.bytesWritten + tally.bytes,
-        },
+        counters: added(checkpoint.counters, write, tally, 0),
         updatedAt: Date.now(),
       };
       const read = next.lanes.every((each) => each.done);
@@ -266,7 +259,6 @@ export class GenerationWriter {
         `Changes of ${JSON.stringify(plan.name)} behind ${after} came after ${checkpoint?.log?.version}.`,
       );
     }
-    const before = checkpoint.counters;
     const arena = Buffer.from(batch.arena);
     const unchanged = this.#unchanged(tableId, batch, arena);
     const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
@@ -276,14 +268,7 @@ export class GenerationWriter {
     const next: TableCheckpoint = {
       ...checkpoint,
       log: { ...checkpoint.log, version },
-      counters: {
-        rowsRead: before.rowsRead + batch.count + rejected.length,
-        rowsWritten: before.rowsWritten + tally.written,
-        rowsUnchanged: before.rowsUnchanged + batch.count - tally.written,
-        rowsDeleted: before.rowsDeleted + deleted,
-        rowsQuarantined: before.rowsQuarantined + rejected.length,
-        bytesWritten: before.bytesWritten + tally.bytes,
-      },
+      counters: added(checkpoint.counters, change, tally, deleted),
       updatedAt: Date.now(),
     };
     this.#environment.putTableState(tableId, {
@@ -420,21 +405,17 @@ export class GenerationWriter {
     arena: Buffer,
   ): { readonly unchanged: Uint8Array; readonly scratch: readonly Buffer[] } {
     const { batch, done } = write;
-    const rows = this.#environment.rows(tableId);
-    const unchanged = new Uint8Array(batch.count);
     if (!plan.inKeyOrder) {
       const seen: Buffer[] = [];
-      let i = 0;
-      for (const { keyStart, valueStart, end } of recordsOf(batch)) {
-        const key = arena.subarray(keyStart, valueStart);
-        const stored = rows.getBinaryFast(key);
-        unchanged[i++] = stored !== undefined && sameRecord(stored, arena, valueStart, end) ? 1 : 0;
-        seen.push(key);
+      for (const { keyStart, valueStart } of recordsOf(batch)) {
+        seen.push(arena.subarray(keyStart, valueStart));
       }
-      return { unchanged, scratch: seen };
+      return { unchanged: this.#unchanged(tableId, batch, arena), scratch: seen };
     }
 
     refuseDisorder(plan, lane, batch, arena);
+    const rows = this.#environment.rows(tableId);
+    const unchanged = new Uint8Array(batch.count);
     const last = lastKey(batch, arena);
     if (last === null && !done) return { unchanged, scratch: [] };
     const missing: Buffer[] = [];
@@ -554,6 +535,23 @@ export class GenerationWriter {
     if (!plan) throw new StorageSyncError('WORKER_FAILED', `Table ${tableId} was not prepared.`);
     return plan;
   }
+}
+
+/** What a batch and the rows deleted with it add to a table's counters. */
+function added(
+  counters: TableCounters,
+  { batch, rejected }: Pick<BatchWrite, 'batch' | 'rejected'>,
+  tally: { readonly written: number; readonly bytes: number },
+  deleted: number,
+): TableCounters {
+  return {
+    rowsRead: counters.rowsRead + batch.count + rejected.length,
+    rowsWritten: counters.rowsWritten + tally.written,
+    rowsUnchanged: counters.rowsUnchanged + batch.count - tally.written,
+    rowsDeleted: counters.rowsDeleted + deleted,
+    rowsQuarantined: counters.rowsQuarantined + rejected.length,
+    bytesWritten: counters.bytesWritten + tally.bytes,
+  };
 }
 
 /** The log of a plan's table, where there is one of its key. */

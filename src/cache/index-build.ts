@@ -1,9 +1,8 @@
-import { CacheError } from '../errors.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { CatalogTable } from './catalog.js';
 import type { Environment } from './environment.js';
 import { wholeIndex, type IndexEntry } from './index-key.js';
-import { decodeRecord, recordIsSound } from './record.js';
+import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 import { TableIndexes } from './table-indexes.js';
 
 /** Rows entered, or entries removed, in one transaction. */
@@ -67,7 +66,7 @@ function buildStep(
       done = false;
       break;
     }
-    if (!recordIsSound(checksum, key, value, value.length)) throw damagedRow(plan.name, key);
+    if (!recordIsSound(checksum, key, value, value.length)) throw damagedRecord(plan.name, key);
     const rowKey = Buffer.from(key);
     const row = decodeRecord(value, value.length);
     for (const { at } of building) entries.push({ entry: indexes.entry(at, row, rowKey), rowKey });
@@ -115,15 +114,4 @@ function dropStep(environment: Environment, table: CatalogTable): IndexBuildProg
 function least(a: Uint8Array | null, b: Uint8Array | null): Uint8Array | null {
   if (a === null || b === null) return null;
   return Buffer.compare(a, b) <= 0 ? a : b;
-}
-
-function damagedRow(table: string, key: Buffer): CacheError {
-  return new CacheError(
-    'CACHE_CORRUPT',
-    `A record of ${JSON.stringify(table)} is damaged: its checksum does not hold.`,
-    {
-      context: { table, key: key.toString('hex') },
-      hint: 'Run `storage-sync rebuild`: the source has everything.',
-    },
-  );
 }

@@ -22,7 +22,7 @@ import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
-import { decodeRecord, recordIsSound } from './record.js';
+import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 
 export interface CacheReaderOptions {
   /** Verify each record's checksum as it is read; a damaged one is an error, never a wrong row. */
@@ -540,14 +540,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
 
   #cells(table: OpenTable, key: Uint8Array, value: Buffer, length: number): SqlValue[] {
     if (table.view.validateChecksums && !recordIsSound(checksum, key, value, length)) {
-      throw new CacheError(
-        'CACHE_CORRUPT',
-        `A record of ${JSON.stringify(table.plan.name)} is damaged: its checksum does not hold.`,
-        {
-          context: { table: table.plan.name, key: Buffer.from(key).toString('hex') },
-          hint: 'Run `storage-sync rebuild`: the source has everything.',
-        },
-      );
+      throw damagedRecord(table.plan.name, key);
     }
     return decodeRecord(value, length);
   }

@@ -1,3 +1,4 @@
+import { CacheError } from '../errors.js';
 import { Packr, Unpackr } from 'msgpackr';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import type { SqlValue } from '../values.js';
@@ -50,4 +51,16 @@ export function packMeta(value: unknown): Buffer {
 /** The counterpart of {@link packMeta}. The caller names the shape that it wrote there. */
 export function unpackMeta<T>(bytes: Uint8Array): T {
   return packr.unpack(bytes) as T;
+}
+
+/** A record whose checksum does not hold. */
+export function damagedRecord(table: string, key: Uint8Array): CacheError {
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `A record of ${JSON.stringify(table)} is damaged: its checksum does not hold.`,
+    {
+      context: { table, key: Buffer.from(key).toString('hex') },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
 }

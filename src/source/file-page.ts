@@ -1,16 +1,15 @@
 import type { Cell } from '../values.js';
-import type { Query, SourceConnection } from './connection.js';
+import type { Query } from './connection.js';
 import {
   describeKey,
   nextMaxRows,
   PAGE_FILL,
   tooLarge,
   type Page,
-  type PageBounds,
   type RejectedRow,
 } from './page.js';
-import { invalidTextReason, type RowSink } from './row-sink.js';
-import type { Scan } from './scan.js';
+import { invalidTextReason } from './row-sink.js';
+import type { PageRequest } from './page-request.js';
 import { SqlPageReader } from './sql-page.js';
 import { StoredFormError } from './stored/stored-form-error.js';
 import { IndexBtree } from './stored/index-btree.js';
@@ -39,31 +38,20 @@ const MINUS = 0x2d - DIGIT_0;
  * All reading is within one snapshot.
  */
 export class FilePageReader {
-  readonly #connection: SourceConnection;
-  readonly #scan: Scan;
-  readonly #start: readonly Cell[] | null;
-  readonly #bounds: PageBounds;
-  readonly #sink: RowSink;
+  readonly #request: PageRequest;
   readonly #sql: SqlPageReader;
 
-  constructor(
-    connection: SourceConnection,
-    scan: Scan,
-    start: readonly Cell[] | null,
-    bounds: PageBounds,
-    sink: RowSink,
-    signal: AbortSignal | undefined,
-  ) {
-    this.#connection = connection;
-    this.#scan = scan;
-    this.#start = start;
-    this.#bounds = { ...bounds, maxRows: Math.min(bounds.maxRows, MAX_ROWS) };
-    this.#sink = sink;
-    this.#sql = new SqlPageReader(connection, scan, start, bounds, sink, signal);
+  constructor(request: PageRequest) {
+    const { bounds } = request;
+    this.#request = {
+      ...request,
+      bounds: { ...bounds, maxRows: Math.min(bounds.maxRows, MAX_ROWS) },
+    };
+    this.#sql = new SqlPageReader(request);
   }
 
   async read(query: Query): Promise<Page> {
-    const table = await this.#connection.stored!.open(query, this.#scan.plan);
+    const table = await this.#request.connection.stored!.open(query, this.#request.scan.plan);
     if (table === null) return await this.#sql.readExactly(query);
     try {
       return await this.#readStored(query, table);
@@ -87,11 +75,17 @@ export class FilePageReader {
   }
 
   async #readRowids(query: Query, table: StoredTable, btree: TableBtree): Promise<Page> {
-    const { maxRows, maxBytes } = this.#bounds;
+    const { maxRows, maxBytes } = this.#request.bounds;
     const all = await this.#rowids(query);
     let rowids = all;
     for (;;) {
-      const stored = await readRowids(table, btree, rowids, this.#bounds, this.#sink);
+      const stored = await readRowids(
+        table,
+        btree,
+        rowids,
+        this.#request.bounds,
+        this.#request.sink,
+      );
       if (stored.complete) {
         return await this.#page(
           query,
@@ -106,9 +100,16 @@ export class FilePageReader {
   }
 
   async #readInOrder(query: Query, table: StoredTable, btree: IndexBtree): Promise<Page> {
-    const { maxRows, upTo = null } = this.#bounds;
-    const range = { after: this.#start, upTo };
-    const stored = await readInOrder(table, btree, range, maxRows, this.#bounds, this.#sink);
+    const { maxRows, upTo = null } = this.#request.bounds;
+    const range = { after: this.#request.start, upTo };
+    const stored = await readInOrder(
+      table,
+      btree,
+      range,
+      maxRows,
+      this.#request.bounds,
+      this.#request.sink,
+    );
     return await this.#page(query, stored, stored.complete && stored.rows < maxRows);
   }
 
@@ -116,16 +117,16 @@ export class FilePageReader {
   async #page(query: Query, stored: StoredPage, atEnd: boolean): Promise<Page> {
     const { rows, bytes } = stored;
     const rejected = await this.#reject(query, stored);
-    let position = rows > 0 ? (stored.last ?? rejected.last) : this.#start;
-    const done = atEnd || this.#scan.isEnd(position);
-    if (done) position = this.#bounds.upTo ?? position;
+    let position = rows > 0 ? (stored.last ?? rejected.last) : this.#request.start;
+    const done = atEnd || this.#request.scan.isEnd(position);
+    if (done) position = this.#request.bounds.upTo ?? position;
     return {
       taken: rows - rejected.rows.length,
       rejected: rejected.rows,
       position,
       done,
       bytes,
-      nextMaxRows: nextMaxRows(this.#bounds, rows, bytes),
+      nextMaxRows: nextMaxRows(this.#request.bounds, rows, bytes),
     };
   }
 
@@ -134,8 +135,8 @@ export class FilePageReader {
     query: Query,
     { refused, rows }: StoredPage,
   ): Promise<{ readonly rows: RejectedRow[]; readonly last: Cell[] | null }> {
-    const { plan } = this.#scan;
-    const { maxRowBytes } = this.#bounds;
+    const { plan } = this.#request.scan;
+    const { maxRowBytes } = this.#request.bounds;
     const rejected: RejectedRow[] = [];
     let last: Cell[] | null = null;
     for (const { ordinal, row, reason: given } of refused.toSorted(byOrdinal)) {
@@ -146,23 +147,27 @@ export class FilePageReader {
         if (size > maxRowBytes) reason = tooLarge(size, maxRowBytes);
         else {
           cells = await this.#sql.readRow(query, row);
-          reason = invalidTextReason(plan, cells) ?? this.#sink.take(ordinal, cells);
+          reason = invalidTextReason(plan, cells) ?? this.#request.sink.take(ordinal, cells);
         }
       }
       if (reason !== null) rejected.push({ key: describeKey(plan, cells), reason });
-      if (ordinal === rows - 1) last = this.#scan.positionOf(cells);
+      if (ordinal === rows - 1) last = this.#request.scan.positionOf(cells);
     }
     return { rows: rejected, last };
   }
 
   /** The rowids of the page's rows in scan order, as one value for each segment. */
   async #rowids(query: Query): Promise<Rowid[]> {
-    const { plan } = this.#scan;
-    const { maxRows } = this.#bounds;
+    const { plan } = this.#request.scan;
+    const { maxRows } = this.#request.bounds;
     const rowids: Rowid[] = [];
-    for (const segment of this.#scan.segments(this.#start)) {
+    for (const segment of this.#request.scan.segments(this.#request.start)) {
       if (rowids.length >= maxRows) break;
-      const inner = this.#scan.statement(plan.rowidName!, segment.where, maxRows - rowids.length);
+      const inner = this.#request.scan.statement(
+        plan.rowidName!,
+        segment.where,
+        maxRows - rowids.length,
+      );
       const [row] = await query(
         `WITH page(id) AS (${inner}) SELECT group_concat(id, ',') FROM page`,
         segment.params,

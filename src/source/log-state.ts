@@ -32,7 +32,7 @@ export function acknowledgement(reader: string, log: number, version: number): S
 /** The change logs that hold all changes. Where there are none, nothing is asked. */
 export async function readLogStates(query: Query, schema: SourceSchema): Promise<LogState[]> {
   if (!schema.others.has(CAPTURE_TABLE)) return [];
-  const { captures } = await readCaptures(query);
+  const { captures } = await readCaptures(query, schema);
   const whole = captures.filter(({ problem }) => problem === null);
   if (whole.length === 0) return [];
   const newest = whole.map(({ id }) => `(SELECT max(version) FROM main.${logName(id)})`);

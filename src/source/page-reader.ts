@@ -58,16 +58,15 @@ export async function readPageWithin(
   signal?: AbortSignal,
 ): Promise<Page> {
   const scan = new Scan(plan, bounds.upTo ?? null);
-  if (connection.stored) {
-    return await new FilePageReader(connection, scan, position, bounds, sink, signal).read(query);
-  }
+  const request = { connection, scan, start: position, bounds, sink, signal };
+  if (connection.stored) return await new FilePageReader(request).read(query);
   const limit = connection.maxResponseBytes ?? Infinity;
   const maxBytes = Math.min(bounds.maxBytes, Math.floor(limit * RESPONSE_SHARE));
   let maxRows = bounds.maxRows;
   let exactly = false;
   for (;;) {
     const smaller = { ...bounds, maxRows, maxBytes };
-    const reader = new SqlPageReader(connection, scan, position, smaller, sink, signal);
+    const reader = new SqlPageReader({ ...request, bounds: smaller });
     try {
       const page = await (exactly ? reader.readExactly(query) : reader.read(query));
       return maxRows < bounds.maxRows

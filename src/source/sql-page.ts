@@ -1,5 +1,5 @@
 import { InvalidText, type Cell } from '../values.js';
-import { operand, type Query, type RawRow, type SourceConnection } from './connection.js';
+import { operand, type Query, type RawRow } from './connection.js';
 import type { TextEncoding } from './introspection.js';
 import {
   describeKey,
@@ -7,13 +7,12 @@ import {
   NUMBER_BYTES,
   tooLarge,
   type Page,
-  type PageBounds,
   type RejectedRow,
 } from './page.js';
-import type { TablePlan } from './plan.js';
+import type { PageRequest } from './page-request.js';
 import { projectionOf, type Projection } from './projection.js';
-import { invalidTextReason, type RowSink } from './row-sink.js';
-import { samePosition, type Scan } from './scan.js';
+import { invalidTextReason } from './row-sink.js';
+import { samePosition } from './scan.js';
 import { quoteIdentifier } from './sql.js';
 import { decodeText } from './stored/stored-record.js';
 import { StoredFormError } from './stored/stored-form-error.js';
@@ -29,41 +28,31 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 
 /** Reads a page by SQL: by the plain list, and by the exact list what that leaves out. */
 export class SqlPageReader {
-  readonly #connection: SourceConnection;
-  readonly #scan: Scan;
-  readonly #plan: TablePlan;
-  readonly #start: readonly Cell[] | null;
-  readonly #bounds: PageBounds;
-  readonly #sink: RowSink;
-  readonly #signal: AbortSignal | undefined;
+  readonly #request: PageRequest;
   #lists: Projection | null = null;
 
-  constructor(
-    connection: SourceConnection,
-    scan: Scan,
-    start: readonly Cell[] | null,
-    bounds: PageBounds,
-    sink: RowSink,
-    signal: AbortSignal | undefined,
-  ) {
-    this.#connection = connection;
-    this.#scan = scan;
-    this.#plan = scan.plan;
-    this.#start = start;
-    this.#bounds = bounds;
-    this.#sink = sink;
-    this.#signal = signal;
+  constructor(request: PageRequest) {
+    this.#request = request;
   }
 
   async read(query: Query): Promise<Page> {
     const { plain, oversizeAt } = this.#projection;
-    const found = await this.#scan.select(query, plain, this.#start, this.#bounds.maxRows);
+    const found = await this.#request.scan.select(
+      query,
+      plain,
+      this.#request.start,
+      this.#request.bounds.maxRows,
+    );
     return await this.#assemble(
       query,
       found.map((row): FoundRow => {
         const oversize = row[oversizeAt] ?? null;
         if (oversize === null) return { size: 0, plain: row.slice(0, oversizeAt) };
-        return { size: Number(oversize), plain: null, position: this.#scan.positionOf(row) };
+        return {
+          size: Number(oversize),
+          plain: null,
+          position: this.#request.scan.positionOf(row),
+        };
       }),
     );
   }
@@ -71,7 +60,12 @@ export class SqlPageReader {
   /** Every row of the page by the exact list. */
   async readExactly(query: Query): Promise<Page> {
     const { size } = this.#projection;
-    const sizes = await this.#scan.select(query, size, this.#start, this.#bounds.maxRows);
+    const sizes = await this.#request.scan.select(
+      query,
+      size,
+      this.#request.start,
+      this.#request.bounds.maxRows,
+    );
     return await this.#assemble(
       query,
       sizes.map(([bytes]) => ({ size: Number(bytes), plain: null })),
@@ -95,7 +89,7 @@ export class SqlPageReader {
   }
 
   async #oneRow(query: Query, list: string, ref: RowRef): Promise<Cell[]> {
-    const { name, rowidName, order, encoding } = this.#plan;
+    const { name, rowidName, order, encoding } = this.#request.scan.plan;
     const terms = 'rowid' in ref ? [{ sql: rowidName! }] : order;
     const values = 'rowid' in ref ? [ref.rowid] : ref.position;
     const operands = values.map(operand);
@@ -110,30 +104,30 @@ export class SqlPageReader {
 
   get #projection(): Projection {
     if (this.#lists === null) {
-      const { maxBytes, maxRows, maxRowBytes } = this.#bounds;
+      const { maxBytes, maxRows, maxRowBytes } = this.#request.bounds;
       const share = Math.floor((2 * maxBytes) / maxRows);
       const maxCellBytes = Math.min(Math.max(MIN_CUT_BYTES, share), maxRowBytes);
-      this.#lists = projectionOf(this.#plan, this.#connection, maxCellBytes);
+      this.#lists = projectionOf(this.#request.scan.plan, this.#request.connection, maxCellBytes);
     }
     return this.#lists;
   }
 
   /** Puts a page together from what was found, reading by the exact list what is not there in plain. */
   async #assemble(query: Query, found: readonly FoundRow[]): Promise<Page> {
-    const { maxRows, maxBytes, maxRowBytes, upTo } = this.#bounds;
+    const { maxRows, maxBytes, maxRowBytes, upTo } = this.#request.bounds;
     const rejected: RejectedRow[] = [];
-    let position = this.#start;
+    let position = this.#request.start;
     let taken = 0;
     let bytes = 0;
     let i = 0;
     let moved = false;
     const take = (ordinal: number, cells: readonly Cell[], reason: string | null): void => {
-      reason ??= this.#sink.take(ordinal, cells);
+      reason ??= this.#request.sink.take(ordinal, cells);
       if (reason === null) taken++;
-      else rejected.push({ key: describeKey(this.#plan, cells), reason });
+      else rejected.push({ key: describeKey(this.#request.scan.plan, cells), reason });
     };
 
-    this.#sink.start(found.length);
+    this.#request.sink.start(found.length);
     while (i < found.length && bytes < maxBytes && !moved) {
       const { size, plain } = found[i]!;
       if (plain !== null) {
@@ -141,29 +135,29 @@ export class SqlPageReader {
         const exact = estimate * MAX_UTF8_GROWTH > maxRowBytes ? rowBytes(plain) : 0;
         take(i, plain, exact > maxRowBytes ? tooLarge(exact, maxRowBytes) : null);
         if (exact <= maxRowBytes) bytes += estimate;
-        position = this.#scan.positionOf(plain);
+        position = this.#request.scan.positionOf(plain);
         i++;
       } else if (size > maxRowBytes) {
         const [keys] = await this.#keysBehind(query, position);
         if (!keys) break;
         take(i, keys, tooLarge(size, maxRowBytes));
-        position = this.#scan.positionOf(keys);
+        position = this.#request.scan.positionOf(keys);
         i++;
       } else {
         const run = this.#exactRun(found, i, maxBytes - bytes);
         const exact = await this.#readRun(query, position, run);
         for (const [j, cells] of exact.entries()) {
-          take(i + j, cells, invalidTextReason(this.#plan, cells));
+          take(i + j, cells, invalidTextReason(this.#request.scan.plan, cells));
           bytes += estimateBytes(cells);
         }
-        if (exact.length > 0) position = this.#scan.positionOf(exact.at(-1)!);
+        if (exact.length > 0) position = this.#request.scan.positionOf(exact.at(-1)!);
         i += run.count;
         // Another snapshot may give other rows: then what follows in `found` need not follow in the source.
-        moved = !this.#connection.stored && !this.#endsAt(exact, run);
+        moved = !this.#request.connection.stored && !this.#endsAt(exact, run);
       }
     }
     const whole = !moved && i === found.length;
-    const done = whole && (found.length < maxRows || this.#scan.isEnd(position));
+    const done = whole && (found.length < maxRows || this.#request.scan.isEnd(position));
     if (done) position = upTo ?? position;
     const seen = taken + rejected.length;
     return {
@@ -172,7 +166,7 @@ export class SqlPageReader {
       position,
       done,
       bytes,
-      nextMaxRows: nextMaxRows(this.#bounds, seen, bytes),
+      nextMaxRows: nextMaxRows(this.#request.bounds, seen, bytes),
     };
   }
 
@@ -181,31 +175,36 @@ export class SqlPageReader {
     return (
       exact.length === run.count &&
       (run.last === null ||
-        (last !== undefined && samePosition(this.#scan.positionOf(last), run.last)))
+        (last !== undefined && samePosition(this.#request.scan.positionOf(last), run.last)))
     );
   }
 
   /** Reads `run.count` rows behind `position` by the exact list. */
   async #readRun(query: Query, position: readonly Cell[] | null, run: Run): Promise<Cell[][]> {
-    const limit = this.#connection.maxResponseBytes;
+    const limit = this.#request.connection.maxResponseBytes;
     if (limit !== null && run.bytes > limit * RESPONSE_SHARE) {
-      return await this.#connection.snapshot(
+      return await this.#request.connection.snapshot(
         (snapshot) => this.#readInPieces(snapshot, position),
-        this.#signal,
+        this.#request.signal,
       );
     }
-    const found = await this.#scan.select(query, this.#projection.exact, position, run.count);
-    return found.map((row) => decodeExact(row, this.#plan.encoding));
+    const found = await this.#request.scan.select(
+      query,
+      this.#projection.exact,
+      position,
+      run.count,
+    );
+    return found.map((row) => decodeExact(row, this.#request.scan.plan.encoding));
   }
 
   /** One row behind `position`, its values in pieces that each fit an answer. */
   async #readInPieces(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
-    const names = this.#plan.columns.map((column) => quoteIdentifier(column.name));
+    const names = this.#request.scan.plan.columns.map((column) => quoteIdentifier(column.name));
     const [row] = await this.#keysBehind(query, position);
     if (!row) return [];
     const cells = [...row];
     for (const [i, name] of names.entries()) {
-      const [shape] = await this.#scan.select(
+      const [shape] = await this.#request.scan.select(
         query,
         `typeof(${name}), octet_length(CAST(${name} AS BLOB))`,
         position,
@@ -216,18 +215,18 @@ export class SqlPageReader {
       const bytes = new Uint8Array(Number(shape?.[1]));
       for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
         const piece = `substr(CAST(${name} AS BLOB), ${at + 1}, ${PIECE_BYTES})`;
-        const [part] = await this.#scan.select(query, piece, position, 1);
+        const [part] = await this.#request.scan.select(query, piece, position, 1);
         if (part?.[0] instanceof Uint8Array) bytes.set(part[0], at);
       }
-      cells[i] = type === 'text' ? decodeText(bytes, this.#plan.encoding) : bytes;
+      cells[i] = type === 'text' ? decodeText(bytes, this.#request.scan.plan.encoding) : bytes;
     }
     return [cells];
   }
 
   /** The row behind `position` with TEXT and BLOB outside the key left out: enough for its key and its position. */
   async #keysBehind(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
-    const found = await this.#scan.select(query, this.#projection.keys, position, 1);
-    return found.map((row) => decodeExact(row, this.#plan.encoding));
+    const found = await this.#request.scan.select(query, this.#projection.keys, position, 1);
+    return found.map((row) => decodeExact(row, this.#request.scan.plan.encoding));
   }
 
   /** The rows from `from` on that are to be read by the exact list together. */
@@ -237,7 +236,7 @@ export class SqlPageReader {
     let last: Cell[] | null = null;
     for (let i = from; i < found.length; i++) {
       const { size, plain, position } = found[i]!;
-      if (plain !== null || size > this.#bounds.maxRowBytes) break;
+      if (plain !== null || size > this.#request.bounds.maxRowBytes) break;
       if (count > 0 && bytes + size > budget) break;
       count++;
       bytes += size;

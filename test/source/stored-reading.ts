@@ -84,7 +84,14 @@ export async function readBySql(
 ): Promise<Read> {
   return await readAll(plan, async (position, sink) => {
     const scan = new Scan(plan, null);
-    const reader = new SqlPageReader(connection, scan, position, bounds, sink, undefined);
+    const reader = new SqlPageReader({
+      connection,
+      scan,
+      start: position,
+      bounds,
+      sink,
+      signal: undefined,
+    });
     return await connection.snapshot((query) => readExactly.call(reader, query));
   });
 }

@@ -44,10 +44,12 @@ export interface Captures {
 
 /**
  * Reads which tables have a log, and whether each log can be trusted. Run it in the snapshot in which the log is read.
+ *
+ * @param known the schema, where it was just read.
  */
-export async function readCaptures(query: Query): Promise<Captures> {
+export async function readCaptures(query: Query, known?: SourceSchema): Promise<Captures> {
   const [version] = await query('SELECT schema_version FROM pragma_schema_version');
-  const schema = await introspect(query);
+  const schema = known ?? (await introspect(query));
   const indexes = await readUniqueIndexes(query);
   const plans = new Map<string, CapturePlan | StorageSyncError>();
   for (const table of schema.tables) {
