@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { Environment } from '../../src/cache/environment.js';
 import { generationPath } from '../../src/cache/layout.js';
 import {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { TempDirectory } from '../support/temp.js';
 import { LoggedDatabase } from './changed-keys.js';
 

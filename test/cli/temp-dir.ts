@@ -1,7 +1,7 @@
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'libsql';
+import { openDatabase } from '../support/databases.js';
 
 /** A directory that is gone when the test is over. */
 export class TempDir implements AsyncDisposable {
@@ -29,7 +29,7 @@ export class TempDir implements AsyncDisposable {
 
   /** Makes a database file, or changes one, and gives its URL. */
   database(name: string, sql: string): string {
-    const database = new Database(this.join(name));
+    const database = openDatabase(this.join(name));
     try {
       database.exec(sql);
     } finally {

@@ -3,7 +3,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import Database from 'libsql';
+import { openDatabase } from '../support/databases.js';
 import {
   openCache,
   readStatus,
@@ -85,7 +85,7 @@ export class CacheUnderTest implements AsyncDisposable {
   }
 
   withSource(use: (database: SourceDatabase) => void): void {
-    const database = new Database(join(this.#dir, 'source.db'));
+    const database = openDatabase(join(this.#dir, 'source.db'));
     try {
       use(database);
       this.#source = new Map(

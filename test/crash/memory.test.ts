@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import Database from 'libsql';
+import { openDatabase } from '../support/databases.js';
 
 const CHILD = fileURLToPath(new URL('./memory-child.js', import.meta.url));
 const BOUND_KIB = 256 * 1024;
@@ -20,7 +20,7 @@ void describe('memory', { skip: !existsSync('/proc/self/status') }, () => {
     void it(`stays within 256 MB of an idle process: ${what}`, async () => {
       const dir = await mkdtemp(join(tmpdir(), 'storage-sync-memory-'));
       try {
-        const database = new Database(join(dir, 'source.db'));
+        const database = openDatabase(join(dir, 'source.db'));
         database.exec(
           `PRAGMA journal_mode = off; PRAGMA synchronous = off;
            CREATE TABLE rows (id TEXT PRIMARY KEY NOT NULL, body BLOB) WITHOUT ROWID;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
-import Database from 'libsql';
+import { openDatabase } from '../support/databases.js';
 import { readStatus, StorageSync, StorageSyncError } from '../../src/index.js';
 import { startHranaServer, type HranaServer } from '../support/hrana/server.js';
 
@@ -24,7 +24,7 @@ async function onStage(use: (stage: Stage) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'storage-sync-stall-'));
   try {
     const file = join(dir, 'source.db');
-    const database = new Database(file);
+    const database = openDatabase(file);
     database.exec(
       `CREATE TABLE good (id INTEGER PRIMARY KEY, body TEXT);
        CREATE TABLE other (id TEXT PRIMARY KEY NOT NULL, body TEXT);
@@ -84,7 +84,7 @@ void describe('a server that does not answer', () => {
 
   void it('does not hold up the failure of another table', async () => {
     await onStage(async ({ server, storage, file }) => {
-      const database = new Database(file);
+      const database = openDatabase(file);
       database.exec(`INSERT INTO other VALUES ('k5${'x'.repeat(3000)}', 'its key is too long')`);
       database.close();
       await server.fault({ action: { kind: 'stall' }, sql: /"good"/, skip: 4, times: Infinity });

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { openSource, StorageSync, WorkerPool, type TableDefinition } from '../../src/index.js';
 import { assertCacheEquals, recordDigests } from '../support/compare.js';
 import {

@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
-import Database from 'libsql';
 import { SourceError } from '../../src/errors.js';
 import type { Query } from '../../src/source/connection.js';
 import { introspect } from '../../src/source/introspection.js';
@@ -16,7 +15,7 @@ import type { TableDefinition } from '../../src/table-definition.js';
 import { BatchBuilder, recordsOf } from '../../src/transform/batch.js';
 import { loadChecksum } from '../../src/transform/checksum.js';
 import { InvalidText, type Cell } from '../../src/values.js';
-import { quote } from '../support/databases.js';
+import { openDatabase, quote } from '../support/databases.js';
 
 /*
  * Reads a file in three ways: by pages as they are stored, by the exact list, and by a query that shares no code with
@@ -130,7 +129,7 @@ async function readAll(plan: TablePlan, read: ReadOne): Promise<Read> {
 
 /** The rows by a query of its own, in no order. */
 export function readPlainly(file: string, plan: TablePlan): string[] {
-  const database = new Database(file);
+  const database = openDatabase(file);
   try {
     const columns = plan.columns.map(({ name }) => {
       const q = quote(name);

@@ -3,7 +3,7 @@ import { spawn } from 'node:child_process';
 import { readFile, writeFile } from 'node:fs/promises';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { openSource } from '../../src/index.js';
 import { NativeConnection } from '../../src/source/native-connection.js';
 import { readPage } from '../../src/source/page-reader.js';

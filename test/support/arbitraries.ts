@@ -1,4 +1,4 @@
-import fc from 'fast-check';
+import fc from './fast-check.js';
 import type { SqlValue } from '../../src/values.js';
 
 /** INTEGERs over the whole 64-bit range, dense where encodings change. */

@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
-import Database from 'libsql';
 import { Environment } from '../../src/cache/environment.js';
 import { generationPath } from '../../src/cache/layout.js';
 import { wholeIndex } from '../../src/cache/index-key.js';
 import { readManifest } from '../../src/cache/manifest.js';
 import { openCache } from '../../src/cache/reader.js';
 import type { SourceRow, SqlValue } from '../../src/values.js';
-import { quote } from './databases.js';
+import { openDatabase, quote } from './databases.js';
 
 /*
  * The comparison that every sync is held to. It shares no code with what reads the source in the product: each value is
@@ -107,7 +106,7 @@ export async function recordDigests(cacheDir: string): Promise<Record<string, st
 
 /** The tables of a database file by a way of reading of its own. */
 export function readDatabase(file: string, options: CompareOptions = {}): ExpectedTable[] {
-  const database = new Database(file);
+  const database = openDatabase(file);
   try {
     const all = <Row>(sql: string): Row[] =>
       database.prepare(sql).raw().safeIntegers(true).all() as Row[];

@@ -18,9 +18,12 @@ export interface ZooDatabase {
   readonly fileOnly?: boolean;
 }
 
+/** A connection that another process or thread has just closed may hold the file for as long as it takes to tidy up. */
+const BUSY_TIMEOUT_MS = 10_000;
+
 /** Opens, or makes, a database file for writing. */
 export function openDatabase(file: string): NativeDatabase {
-  return new Database(file);
+  return new Database(file, { timeout: BUSY_TIMEOUT_MS } as never);
 }
 
 /** Runs `change` on a database file. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import { unpack } from 'msgpackr';
 import { decodeRecord, recordIsSound } from '../../src/cache/record.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';

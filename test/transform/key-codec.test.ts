@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import fc from 'fast-check';
+import fc from '../support/fast-check.js';
 import Database from 'libsql';
 import { encodeKey, encodeKeyPrefix, MAX_KEY_BYTES } from '../../src/transform/key-codec.js';
 import type { SqlValue } from '../../src/values.js';
