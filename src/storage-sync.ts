@@ -224,13 +224,13 @@ export class StorageSync implements AsyncDisposable {
       const target = await this.#prepare(mode, preparation, (opened) => {
         generation = opened;
       });
-      const { tables } = target;
       generation = target.generation;
 
-      await buildIndexes(pool, generation, tables, stop.signal);
+      await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
-      const work = { plans, tables, source, generation, stop, meter, startedAt, maxLossShare };
-      const read = await this.#readTables(work);
+      const work = { plans, source, generation, stop, meter, startedAt, maxLossShare, logs };
+      const read = await this.#readTables({ ...work, prepared: target.tables });
+      const { tables } = read;
       await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
 
       meter.enter('validating');
@@ -266,7 +266,6 @@ export class StorageSync implements AsyncDisposable {
         startedAt,
         transport,
         plans,
-        tables,
         checks,
         number: target.number,
         ...read,
@@ -284,7 +283,8 @@ export class StorageSync implements AsyncDisposable {
   /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
   async #readTables(work: {
     readonly plans: readonly TablePlan[];
-    readonly tables: readonly PreparedTable[];
+    readonly prepared: readonly PreparedTable[];
+    readonly logs: readonly LogState[];
     readonly source: SourceRef;
     readonly generation: GenerationRef;
     readonly stop: AbortController;
@@ -292,7 +292,8 @@ export class StorageSync implements AsyncDisposable {
     readonly startedAt: number;
     readonly maxLossShare: number;
   }): Promise<ReadResult> {
-    const { plans, tables, source, generation, stop, meter, startedAt, maxLossShare } = work;
+    const { plans, source, generation, stop, meter, startedAt, maxLossShare, logs } = work;
+    const tables = [...work.prepared];
     const options = this.#options;
     const pool = this.#pool();
     let retries = 0;
@@ -339,9 +340,17 @@ export class StorageSync implements AsyncDisposable {
         followed.map((at) => tables[at]!),
       );
       for (const [i, at] of followed.entries()) {
-        checkpoints[at] = found[i]!;
-        durations[at] = performance.now() - begun;
-        meter.tableDone(plans[at]!.name);
+        const table = tables[at]!;
+        if (found[i]) {
+          checkpoints[at] = found[i];
+          durations[at] = performance.now() - begun;
+          meter.tableDone(plans[at]!.name);
+        } else {
+          const request = { generation, tableId: table.id, logs };
+          const { checkpoint } = await pool.write('restart', request);
+          tables[at] = { ...table, checkpoint, follows: null };
+          inFull.push(at);
+        }
       }
     };
     let next = 0;
@@ -374,7 +383,7 @@ export class StorageSync implements AsyncDisposable {
     if (failures.length > 0) throw failures[0];
     const begunAt = inFull.map((at) => checkpoints[at]!.startedAt);
     const asOf = Math.min(startedAt, ...begunAt);
-    return { checkpoints, durations, retries, asOf };
+    return { tables, checkpoints, durations, retries, asOf };
   }
 
   /**
@@ -612,6 +621,8 @@ interface PreparedTarget extends Target {
 }
 
 interface ReadResult {
+  /** As they were prepared, but for those that turned out to need a full read. */
+  readonly tables: readonly PreparedTable[];
   readonly checkpoints: readonly TableCheckpoint[];
   readonly durations: readonly number[];
   readonly retries: number;
@@ -630,7 +641,6 @@ interface ReportInput extends ReadResult {
   readonly startedAt: number;
   readonly transport: string;
   readonly plans: readonly TablePlan[];
-  readonly tables: readonly PreparedTable[];
   readonly checks: readonly ValidationCheck[];
   readonly counts: readonly StoredCount[];
   readonly number: number;

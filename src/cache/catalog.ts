@@ -103,6 +103,8 @@ export interface TableCheckpoint {
   readonly rowsBefore: number;
   /** Read before the rows were. Null where the source kept no log then. */
   readonly log: LogPosition | null;
+  /** The same of the logs of other tables, on which it depends which rows are in scope; in the order of the plan's scopes. */
+  readonly scopes: readonly LogPosition[];
   readonly startedAt: number;
   readonly updatedAt: number;
 }

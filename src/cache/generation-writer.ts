@@ -1,4 +1,5 @@
 import { StorageSyncError } from '../errors.js';
+import { refuseLoss } from '../loss-guard.js';
 import type { TableCounters } from '../report.js';
 import { foldName } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
@@ -13,6 +14,7 @@ import {
   newIndexState,
   ZERO_COUNTERS,
   type LaneCheckpoint,
+  type LogPosition,
   type SyncRecord,
   type TableCheckpoint,
 } from './catalog.js';
@@ -34,11 +36,17 @@ export interface PreparedTable {
   readonly indexWork: boolean;
 }
 
-/** Which changes bring a table up to date: those of a log behind one version, and up to another at least. */
-export interface FollowedLog {
+/** Changes of a log behind one version, and up to another at least. */
+export interface LogRange {
   readonly log: number;
   readonly after: number;
   readonly upTo: number;
+}
+
+/** Which changes bring a table up to date. */
+export interface FollowedLog extends LogRange {
+  /** Of the tables on which it depends which rows are in scope. */
+  readonly scopes: readonly LogRange[];
 }
 
 /** What a sync is about to do to a generation. */
@@ -62,6 +70,8 @@ export interface EncodedChanges {
   /** The version that the table must have, and the one it has then. */
   readonly after: number;
   readonly version: number;
+  /** The versions that the logs of its scopes have then. */
+  readonly scopeVersions: readonly number[];
   /** The rows that there are. */
   readonly batch: Batch;
   /** The keys of those that are not. */
@@ -135,7 +145,7 @@ export class GenerationWriter {
       environment.putCatalog(catalog);
       environment.putSource(source);
       return tables.map((table, i): PreparedTable => {
-        const { id, plan } = table;
+        const { id } = table;
         const { rows, checkpoint } = environment.tableState(id);
         for (const number of table.droppedIndexes) environment.removeIndexState(id, number);
         for (const number of table.indexNumbers) {
@@ -143,14 +153,13 @@ export class GenerationWriter {
           environment.putIndexState(id, number, newIndexState(rows));
         }
         const indexWork = hasIndexWork(environment, table);
-        const log = logOf(plans[i]!, logs);
-        if (checkpoint && !full && !unpublished && canFollow(plan, checkpoint, log)) {
-          const follows = {
-            log: log!.number,
-            after: checkpoint.log!.version,
-            upTo: log!.version,
-          };
-          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
+        const followable = logsOf(plans[i]!, logs);
+        const follows =
+          checkpoint && followable && !full && !unpublished
+            ? followedFrom(checkpoint, followable)
+            : null;
+        if (checkpoint && follows) {
+          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS, rowsBefore: rows };
           environment.putTableState(id, { rows, checkpoint: current });
           return { id, rows, checkpoint: current, resumed: false, follows, indexWork };
         }
@@ -164,26 +173,44 @@ export class GenerationWriter {
           const reads = checkpoint.counters.rowsRead > 0;
           return { id, rows, checkpoint: resumed, resumed: reads, indexWork, follows: null };
         }
-        environment.scratch(id).clearSync();
-        environment.quarantine(id).clearSync();
-        const now = Date.now();
-        const started: TableCheckpoint = {
-          sync,
-          phase: 'reading',
-          settled: false,
-          fresh: rows === 0,
-          lanes: [NEW_LANE],
-          counters: ZERO_COUNTERS,
-          sweepAfter: null,
-          rowsBefore: rows,
-          log: log && { id: log.logId, version: log.version },
-          startedAt: now,
-          updatedAt: now,
-        };
-        environment.putTableState(id, { rows, checkpoint: started });
+        const started = this.#begin(id, sync, followable);
         return { id, rows, checkpoint: started, resumed: false, indexWork, follows: null };
       });
     });
+  }
+
+  /** Begins to read a table in full of which that was not known as the sync was prepared. */
+  restart(tableId: number, logs: readonly LogState[]): TableCheckpoint {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => {
+      const { checkpoint } = environment.tableState(tableId);
+      return this.#begin(tableId, checkpoint!.sync, logsOf(this.#plan(tableId), logs));
+    });
+  }
+
+  #begin(tableId: number, sync: string, logs: TableLogs | null): TableCheckpoint {
+    const environment = this.#environment;
+    environment.scratch(tableId).clearSync();
+    environment.quarantine(tableId).clearSync();
+    const { rows } = environment.tableState(tableId);
+    const now = Date.now();
+    const checkpoint: TableCheckpoint = {
+      sync,
+      phase: 'reading',
+      settled: false,
+      fresh: rows === 0,
+      lanes: [NEW_LANE],
+      counters: ZERO_COUNTERS,
+      sweepAfter: null,
+      rowsBefore: rows,
+      log: logs && positionIn(logs.own),
+      scopes: logs?.scopes.map(positionIn) ?? [],
+      startedAt: now,
+      updatedAt: now,
+    };
+    environment.putTableState(tableId, { rows, checkpoint });
+    return checkpoint;
   }
 
   /** Builds some of the indexes that are not complete, or removes some of what is left of others. Call until it is done. */
@@ -242,15 +269,22 @@ export class GenerationWriter {
     });
   }
 
-  /** Commits a round of changes, with the versions it leads to. */
-  apply(changes: readonly EncodedChanges[]): TableCheckpoint[] {
+  /**
+   * Commits a round of changes, with the versions it leads to.
+   *
+   * @throws {LossError} when a table would have lost more than `maxLossShare` of its rows since the sync began. Nothing
+   * is changed then.
+   */
+  apply(changes: readonly EncodedChanges[], maxLossShare: number): TableCheckpoint[] {
     const environment = this.#environment;
     environment.refresh();
-    return environment.transaction(() => changes.map((change) => this.#applyTo(change)));
+    return environment.transaction(() =>
+      changes.map((change) => this.#applyTo(change, maxLossShare)),
+    );
   }
 
-  #applyTo(change: EncodedChanges): TableCheckpoint {
-    const { tableId, after, version, batch, removed, rejected } = change;
+  #applyTo(change: EncodedChanges, maxLossShare: number): TableCheckpoint {
+    const { tableId, after, version, scopeVersions, batch, removed, rejected } = change;
     const plan = this.#plan(tableId);
     const { rows, checkpoint } = this.#environment.tableState(tableId);
     if (checkpoint?.phase !== 'complete' || checkpoint.log?.version !== after) {
@@ -265,16 +299,16 @@ export class GenerationWriter {
     let deleted = 0;
     for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
     this.#quarantine(tableId, rejected, version);
+    const left = rows + tally.added - deleted;
+    refuseLoss({ table: plan.name, before: checkpoint.rowsBefore, after: left }, maxLossShare);
     const next: TableCheckpoint = {
       ...checkpoint,
       log: { ...checkpoint.log, version },
+      scopes: checkpoint.scopes.map((scope, i) => ({ ...scope, version: scopeVersions[i]! })),
       counters: added(checkpoint.counters, change, tally, deleted),
       updatedAt: Date.now(),
     };
-    this.#environment.putTableState(tableId, {
-      rows: rows + tally.added - deleted,
-      checkpoint: next,
-    });
+    this.#environment.putTableState(tableId, { rows: left, checkpoint: next });
     return next;
   }
 
@@ -554,25 +588,48 @@ function added(
   };
 }
 
-/** The log of a plan's table, where there is one of its key. */
-function logOf(plan: TablePlan, logs: readonly LogState[]): LogState | null {
-  const log = logs.find(({ table }) => foldName(table) === foldName(plan.name));
-  const ofKey = log?.key.map(foldName).join('\0') === plan.keyNames.map(foldName).join('\0');
+/** The logs that tell what may change in the cache of one table. */
+interface TableLogs {
+  readonly own: LogState;
+  readonly scopes: readonly LogState[];
+}
+
+/** The logs of a plan's table and of its scopes, where there is one of each. */
+function logsOf(plan: TablePlan, logs: readonly LogState[]): TableLogs | null {
+  if (!mayFollowLog(plan)) return null;
+  const own = logOf(plan.name, plan.keyNames, logs);
+  const scopes = plan.scopes.flatMap(({ table, key }) => logOf(table, key, logs) ?? []);
+  return own && scopes.length === plan.scopes.length ? { own, scopes } : null;
+}
+
+/** The log of a table, where it is of that key. */
+function logOf(name: string, key: readonly string[], logs: readonly LogState[]): LogState | null {
+  const log = logs.find(({ table }) => foldName(table) === foldName(name));
+  const ofKey = log?.key.map(foldName).join('\0') === key.map(foldName).join('\0');
   return log && ofKey ? log : null;
 }
 
-/** Whether a log brings a completely synced table up to date. */
-function canFollow(plan: TablePlan, checkpoint: TableCheckpoint, log: LogState | null): boolean {
-  const { phase, settled, log: position } = checkpoint;
-  return (
-    log !== null &&
-    phase === 'complete' &&
-    settled &&
-    mayFollowLog(plan) &&
+function positionIn({ logId, version }: LogState): LogPosition {
+  return { id: logId, version };
+}
+
+/** Which changes bring a completely synced table up to date, or null where its logs do not tell them all. */
+function followedFrom(
+  { phase, settled, log, scopes }: TableCheckpoint,
+  logs: TableLogs,
+): FollowedLog | null {
+  if (phase !== 'complete' || !settled || scopes.length !== logs.scopes.length) return null;
+  const own = rangeBehind(log, logs.own);
+  const ranges = scopes.flatMap((position, i) => rangeBehind(position, logs.scopes[i]!) ?? []);
+  return own && ranges.length === scopes.length ? { ...own, scopes: ranges } : null;
+}
+
+function rangeBehind(position: LogPosition | null, log: LogState): LogRange | null {
+  const isWhole =
     position?.id === log.logId &&
     position.version >= log.compacted &&
-    position.version <= log.version
-  );
+    position.version <= log.version;
+  return isWhole ? { log: log.number, after: position.version, upTo: log.version } : null;
 }
 
 interface FoundRows {

@@ -2,7 +2,6 @@ import { CacheError } from '../errors.js';
 import { DEFAULT_STALE_AFTER_MS } from '../options.js';
 import { bootId } from './boot.js';
 import type { TableMode } from '../report.js';
-import { mayFollowLog, type TablePlan } from '../source/plan.js';
 import type { SyncRecord, TablePhase, TableState } from './catalog.js';
 import { Environment } from './environment.js';
 import { generationPath } from './layout.js';
@@ -116,21 +115,19 @@ async function inspect(
   try {
     const tables = environment
       .catalog()
-      .tables.map(
-        ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
-      );
+      .tables.map(({ id, plan }) => [plan.name, tableStatus(environment.tableState(id))] as const);
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
   } finally {
     await environment.close();
   }
 }
 
-function tableStatus(plan: TablePlan, { rows, checkpoint }: TableState): TableStatus {
+function tableStatus({ rows, checkpoint }: TableState): TableStatus {
   if (!checkpoint) return { rows, mode: 'full', checkpoint: null };
   const { phase, counters, updatedAt } = checkpoint;
   return {
     rows,
-    mode: checkpoint.log && mayFollowLog(plan) ? 'change-log' : 'full',
+    mode: checkpoint.log ? 'change-log' : 'full',
     checkpoint: {
       phase,
       rowsRead: counters.rowsRead,

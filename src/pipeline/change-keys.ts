@@ -4,7 +4,7 @@ import { keyBound, MAX_KEY_BYTES, unkeyableReason, writeKey } from '../transform
 import type { SqlValue } from '../values.js';
 
 /**
- * The keys of changes that have no record in the batch of their rows: these rows are gone, or cannot be cached. A key
+ * The keys, each once, of changes that have no record in the batch of their rows: these rows are gone, or cannot be cached. A key
  * that no cached row can have is left out.
  */
 export function keysWithoutRows(changed: Changes['keys'], batch: Batch): Uint8Array[] {
@@ -18,7 +18,9 @@ export function keysWithoutRows(changed: Changes['keys'], batch: Batch): Uint8Ar
     if (unkeyableReason(key) !== null) continue;
     const buffer = Buffer.allocUnsafe(keyBound(key));
     const end = writeKey(buffer, 0, key as SqlValue[], rowid ?? undefined);
-    if (end > MAX_KEY_BYTES || there.has(buffer.toString('latin1', 0, end))) continue;
+    const name = buffer.toString('latin1', 0, end);
+    if (end > MAX_KEY_BYTES || there.has(name)) continue;
+    there.add(name);
     gone.push(new Uint8Array(buffer.subarray(0, end)));
   }
   return gone;

@@ -1,6 +1,5 @@
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
-import { refuseLoss } from '../loss-guard.js';
 import type { TablePlan } from '../source/plan.js';
 import type { FollowedTable } from './messages.js';
 import { refuseRejected, type SyncContext } from './table-sync.js';
@@ -11,47 +10,65 @@ import { refuseRejected, type SyncContext } from './table-sync.js';
  *
  * Goes on until the changes are there that stood in the logs as the sync began; a busy source is never caught up with.
  *
- * @returns the tables' checkpoints, in order.
+ * @returns the tables' checkpoints, in order: null for a table with more changes than can be told, which is to be read
+ * in full.
  */
 export async function followChanges(
   context: SyncContext,
   plans: readonly TablePlan[],
   tables: readonly PreparedTable[],
-): Promise<TableCheckpoint[]> {
-  const checkpoints = tables.map(({ checkpoint }) => checkpoint);
-  const after = tables.map(({ follows }) => follows!.after);
-  const lost = tables.map(() => 0);
-  const { source, bounds, generation, pool } = context;
+): Promise<(TableCheckpoint | null)[]> {
+  const checkpoints: (TableCheckpoint | null)[] = tables.map(({ checkpoint }) => checkpoint);
+  const { source, bounds, generation, pool, maxLossShare } = context;
   for (;;) {
-    const behind = tables.flatMap((table, i): (FollowedTable & { readonly i: number })[] => {
-      const { log, upTo } = table.follows!;
-      if (after[i]! >= upTo) return [];
-      return [{ i, plan: plans[i]!, tableId: table.id, log, after: after[i]! }];
+    const behind = tables.flatMap((table, i) => {
+      const checkpoint = checkpoints[i]!;
+      return checkpoint && isBehind(table, checkpoint)
+        ? [{ ...followed(plans[i]!, table, checkpoint), i }]
+        : [];
     });
     if (behind.length === 0) return checkpoints;
     context.throwIfAborted();
     const round = await pool.read('changes', { source, tables: behind, bounds });
     context.onRetries(round.retries);
-    for (const [at, change] of round.changes.entries()) {
+    const told = round.changes.flatMap((change, at) => {
       const { i, plan } = behind[at]!;
-      refuseRejected(context, plan, change.rejected);
-      // New rows and changed ones cannot be told apart here; a table that is keyed anew loses nothing.
-      lost[i]! += Math.max(0, change.removed.length - change.batch.count);
-      const before = tables[i]!.rows;
-      refuseLoss({ table: plan.name, before, after: before - lost[i]! }, context.maxLossShare);
-    }
+      if (change) return [{ i, plan, change }];
+      checkpoints[i] = null;
+      return [];
+    });
+    for (const { plan, change } of told) refuseRejected(context, plan, change.rejected);
     context.throwIfAborted();
     const { checkpoints: applied } = await pool.write(
       'apply',
-      { generation, changes: round.changes },
-      round.changes.flatMap(({ batch }) => [batch.arena, batch.spans]),
+      { generation, changes: told.map(({ change }) => change), maxLossShare },
+      told.flatMap(({ change: { batch } }) => [batch.arena, batch.spans]),
     );
-    for (const [at, change] of round.changes.entries()) {
-      const { i, plan } = behind[at]!;
+    for (const [at, { i, plan, change }] of told.entries()) {
       checkpoints[i] = applied[at]!;
-      after[i] = change.version;
       const { batch, rejected, removed } = change;
       context.onBatch(plan.name, batch.count + rejected.length + removed.length, batch.bytes);
     }
   }
+}
+
+/** Whether changes that stood in the logs as the sync began are still to come. */
+function isBehind({ follows }: PreparedTable, { log, scopes }: TableCheckpoint): boolean {
+  return (
+    log!.version < follows!.upTo || follows!.scopes.some(({ upTo }, i) => scopes[i]!.version < upTo)
+  );
+}
+
+function followed(
+  plan: TablePlan,
+  { id, follows }: PreparedTable,
+  { log, scopes }: TableCheckpoint,
+): FollowedTable {
+  return {
+    plan,
+    tableId: id,
+    log: follows!.log,
+    after: log!.version,
+    scopes: follows!.scopes.map((scope, i) => ({ log: scope.log, after: scopes[i]!.version })),
+  };
 }

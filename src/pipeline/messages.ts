@@ -13,6 +13,7 @@ import type { LogState } from '../source/log-state.js';
 import type { ConnectionConfig } from '../source/open-source.js';
 import type { PageBounds, RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
+import type { LogWindow } from '../source/changes.js';
 import type { Batch } from '../transform/batch.js';
 import type { EncodedError } from './error-codec.js';
 
@@ -100,11 +101,14 @@ export interface FollowedTable {
   readonly log: number;
   /** The version up to which the cache has all changes. */
   readonly after: number;
+  /** The same of the logs of its scopes. */
+  readonly scopes: readonly LogWindow[];
 }
 
 /** Changes of several tables, all of one snapshot of the source. */
 export interface EncodedRound {
-  readonly changes: readonly EncodedChanges[];
+  /** In the order of the tables asked for. Null for one with more changes than can be told: it is to be read in full. */
+  readonly changes: readonly (EncodedChanges | null)[];
   /** True when no change lies behind, in any of the tables. */
   readonly complete: boolean;
   readonly retries: number;
@@ -145,8 +149,18 @@ export interface WriterTasks {
     readonly request: {
       readonly generation: GenerationRef;
       readonly changes: readonly EncodedChanges[];
+      readonly maxLossShare: number;
     };
     readonly response: { readonly checkpoints: readonly TableCheckpoint[] };
+  };
+  /** Begins to read a table in full that could not be followed. */
+  readonly restart: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly tableId: number;
+      readonly logs: readonly LogState[];
+    };
+    readonly response: { readonly checkpoint: TableCheckpoint };
   };
   readonly sweep: {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };

@@ -2,6 +2,8 @@ import { SyncAbortedError } from '../errors.js';
 import type { EncodedChanges } from '../cache/generation-writer.js';
 import type { Query, SourceConnection } from '../source/connection.js';
 import { readChanges } from '../source/changes.js';
+import { isScoped } from '../source/plan.js';
+import { readScopedChanges } from '../source/scoped-changes.js';
 import { introspect, countRows } from '../source/introspection.js';
 import { acknowledgement, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
@@ -139,19 +141,27 @@ export class ReaderHost {
     tables: readonly FollowedTable[],
     bounds: PageBounds,
   ): Promise<Omit<EncodedRound, 'retries'>> {
-    const round: EncodedChanges[] = [];
+    const round: (EncodedChanges | null)[] = [];
     let { maxRows, maxBytes } = bounds;
     let complete = true;
-    for (const { plan, tableId, log, after } of tables) {
+    for (const { plan, tableId, log, after, scopes } of tables) {
       if (maxRows <= 0 || maxBytes <= 0) return { changes: round, complete: false };
       const builder = new BatchBuilder(plan, this.#checksum);
       const left = { ...bounds, maxRows, maxBytes };
-      const found = await readChanges(connection, query, plan, log, after, left, builder);
+      const own = { log, after };
+      const found = isScoped(plan)
+        ? await readScopedChanges(connection, query, plan, own, scopes, bounds, builder)
+        : await readChanges(connection, query, plan, own, left, builder);
+      if (found === null) {
+        round.push(null);
+        continue;
+      }
       const batch = builder.finish();
       round.push({
         tableId,
         after,
         version: found.version,
+        scopeVersions: found.scopeVersions,
         batch,
         removed: keysWithoutRows(found.keys, batch),
         rejected: found.page.rejected,

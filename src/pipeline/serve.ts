@@ -24,7 +24,7 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
   return serve(host, (response) => {
     const { batch, changes } = response as Partial<EncodedPage & EncodedRound>;
-    const batches = batch ? [batch] : (changes ?? []).map((change) => change.batch);
+    const batches = batch ? [batch] : (changes ?? []).flatMap((change) => change?.batch ?? []);
     return batches.flatMap(({ arena, spans }) => [arena, spans]);
   });
 }

@@ -51,11 +51,17 @@ export class WriterHost {
     return { checkpoint, spare: { arena, spans } };
   }
 
-  apply({
+  apply(request: WriterTasks['apply']['request']): WriterTasks['apply']['response'] {
+    const { generation, changes, maxLossShare } = request;
+    return { checkpoints: this.#generation(generation).writer.apply(changes, maxLossShare) };
+  }
+
+  restart({
     generation,
-    changes,
-  }: WriterTasks['apply']['request']): WriterTasks['apply']['response'] {
-    return { checkpoints: this.#generation(generation).writer.apply(changes) };
+    tableId,
+    logs,
+  }: WriterTasks['restart']['request']): WriterTasks['restart']['response'] {
+    return { checkpoint: this.#generation(generation).writer.restart(tableId, logs) };
   }
 
   sweep({

@@ -9,6 +9,12 @@ import type { RowSink } from './row-sink.js';
 import { decodeExact } from './sql-page.js';
 import { quoteIdentifier } from './sql.js';
 
+/** What lies in a log behind a version. */
+export interface LogWindow {
+  readonly log: number;
+  readonly after: number;
+}
+
 /** A run of changes of one table. */
 export interface Changes {
   /** The changed keys, with the rowid that completes one that holds a NULL. */
@@ -20,6 +26,8 @@ export interface Changes {
   readonly page: Page;
   /** The last change of the run. */
   readonly version: number;
+  /** For each of the plan's scopes, up to which version of its log the changes are told. */
+  readonly scopeVersions: readonly number[];
   /** True when no change lies behind. */
   readonly complete: boolean;
 }
@@ -33,8 +41,7 @@ export async function readChanges(
   connection: SourceConnection,
   query: Query,
   plan: TablePlan,
-  log: number,
-  after: number,
+  { log, after }: LogWindow,
   bounds: PageBounds,
   sink: RowSink,
 ): Promise<Changes> {
@@ -47,7 +54,7 @@ export async function readChanges(
   let rows = found;
   for (;;) {
     const version = Number(rows.at(-1)?.[0] ?? after);
-    const scoped = { ...plan, filter: changedBetween(plan, log, after, version) };
+    const scoped = { ...plan, filter: changedRows(plan, { log, after }, version) };
     const page = await readPageWithin(
       query,
       connection,
@@ -63,7 +70,7 @@ export async function readChanges(
         const rowid = plan.keyNullable ? (row[1 + columns.length] as SqlValue) : null;
         return { key: cells, rowid: rowid as number | bigint | null };
       });
-      return { keys, page, version, complete: whole };
+      return { keys, page, version, scopeVersions: [], complete: whole };
     }
     // They were too many bytes.
     const fewer = Math.min(Math.floor(rows.length / 2), page.taken + page.rejected.length);
@@ -71,23 +78,23 @@ export async function readChanges(
   }
 }
 
-/** The rows whose keys changed behind one version and up to another, found through the index over the key. */
-function changedBetween(plan: TablePlan, log: number, after: number, upTo: number): string {
+/**
+ * Selects the rows of a table whose keys changed behind one version and up to another, through the index over the key.
+ */
+export function changedRows(plan: TablePlan, { log, after }: LogWindow, upTo: number): string {
   const names = plan.keyNames.map((name) => quoteIdentifier(name));
   const window = `version > ${after} AND version <= ${upTo}`;
   const from = `main.${logName(log)}`;
   const columns = names.map((_, i) => `k${i + 1}`);
-  let changed: string;
   if (plan.keyNullable) {
     const rowid = plan.rowidName!;
     const same = names.map((name, i) => `t.${name} IS l.k${i + 1}`).join(' AND ');
     const whole = columns.map((column) => `l.${column} IS NOT NULL`).join(' AND ');
-    changed =
+    return (
       `${rowid} IN (SELECT t.${rowid} FROM ${from} AS l CROSS JOIN main.${quoteIdentifier(plan.name)} AS t ` +
-      `ON ${same} WHERE ${window} AND ((${whole}) OR t.${rowid} = l.row))`;
-  } else {
-    const left = names.length === 1 ? names[0]! : `(${names.join(', ')})`;
-    changed = `${left} IN (SELECT ${columns.join(', ')} FROM ${from} WHERE ${window})`;
+      `ON ${same} WHERE ${window} AND ((${whole}) OR t.${rowid} = l.row))`
+    );
   }
-  return plan.filter === null ? changed : `(${plan.filter}) AND ${changed}`;
+  const left = names.length === 1 ? names[0]! : `(${names.join(', ')})`;
+  return `${left} IN (SELECT ${columns.join(', ')} FROM ${from} WHERE ${window})`;
 }

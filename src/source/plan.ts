@@ -59,7 +59,23 @@ export interface TablePlan {
   readonly limit: { readonly count: number; readonly column: number } | null;
   /** A SQL condition that every row must meet, or null. */
   readonly filter: string | null;
+  /** The tables on which the filter depends. */
+  readonly scopes: readonly PlanScope[];
   readonly indexes: readonly PlanIndex[];
+}
+
+/** Another table whose limit decides which rows of this one are in scope. */
+export interface PlanScope {
+  readonly table: string;
+  /** Its key's columns. */
+  readonly key: readonly string[];
+  /** SQL: this table's columns that refer to that key. */
+  readonly columns: string;
+  /** SQL: the rows for which the reference counts, or null for all. */
+  readonly when: string | null;
+  /** SQL that selects that table's keys, newest first; the first `count` of them are in scope. */
+  readonly newestFirst: string;
+  readonly count: number;
 }
 
 /** SQLite gives 2000 columns at most, and two are needed besides: the rowid, and the mark of an oversized row. */
@@ -167,6 +183,7 @@ function planTable(
     });
   }
 
+  const scopes = planScopes(schema, table, definition.references ?? [], all);
   let order = keyTerms;
   if (limitColumn !== null) {
     const first: PlanOrderTerm = {
@@ -198,14 +215,23 @@ function planTable(
       definition.limit && limitColumn !== null
         ? { count: definition.limit.count, column: position(limitColumn) }
         : null,
-    filter: scopeFilter(schema, table, definition.references ?? [], all),
+    filter: scopes.length > 0 ? scopes.map(inScope).join(' AND ') : null,
+    scopes,
     indexes: planIndexes(table, definition, columnNames, limitColumn),
   };
 }
 
-/** Whether a change log tells all that may change in the cache. With a limit, rows come and go without a change to them. */
-export function mayFollowLog({ limit, filter }: TablePlan): boolean {
-  return limit === null && filter === null;
+/**
+ * Whether change logs tell all that may change in the cache. Of a table with both a limit and references it cannot be
+ * said how far a change elsewhere moves the limit.
+ */
+export function mayFollowLog({ limit, scopes }: TablePlan): boolean {
+  return limit === null || scopes.length === 0;
+}
+
+/** Whether rows of a table come and go in the cache without a change to them. */
+export function isScoped({ limit, scopes }: TablePlan): boolean {
+  return limit !== null || scopes.length > 0;
 }
 
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
@@ -293,22 +319,18 @@ function planIndexes(
   return indexes;
 }
 
-/**
- * Leaves out the rows whose target exists in the source but lies outside the target's limit. A row whose target does
- * not exist at all is kept: the cache is a copy, and an orphan is for validation to report.
- */
-function scopeFilter(
+/** The limits of other tables that decide which rows are in scope. */
+function planScopes(
   schema: SourceSchema,
   table: SchemaTable,
   references: readonly ReferenceDefinition[],
   all: readonly TableDefinition[],
-): string | null {
-  const conditions: string[] = [];
-  for (const reference of references) {
+): PlanScope[] {
+  return references.flatMap((reference): PlanScope[] => {
     const target = all.find(
       (definition) => foldName(definition.name) === foldName(reference.table),
     );
-    if (!target?.limit) continue;
+    if (!target?.limit) return [];
     const targetTable = findTable(schema, target.name);
     const key = resolveKey(targetTable, target).columns;
     if (key.length !== reference.columns.length) {
@@ -316,22 +338,36 @@ function scopeFilter(
         `The reference from ${JSON.stringify(table.name)} to ${JSON.stringify(target.name)} has ${reference.columns.length} columns, but the key there has ${key.length}.`,
       );
     }
-    const own = tuple(reference.columns.map((name) => columnName(table, name)));
     const noNulls = key.map((name) => `${quoteIdentifier(name)} IS NOT NULL`).join(' AND ');
     const newest = quoteIdentifier(columnName(targetTable, target.limit.newestBy));
     const keyNewestFirst = key.map((name) => `${quoteIdentifier(name)} DESC`).join(', ');
-    const from = quoteIdentifier(targetTable.name);
-    const keyList = key.map(quoteIdentifier).join(', ');
-    const outOfScope =
-      `${own} IN (SELECT ${keyList} FROM ${from}) AND ` +
-      `${own} NOT IN (SELECT ${keyList} FROM ${from} WHERE ${noNulls} ` +
-      `ORDER BY ${newest} DESC, ${keyNewestFirst} LIMIT ${target.limit.count})`;
-    const when = reference.when
-      ? `${quoteIdentifier(columnName(table, reference.when.column))} IS ${literal(reference.when.equals)} AND `
-      : '';
-    conditions.push(`(${when}${outOfScope}) IS NOT TRUE`);
-  }
-  return conditions.length > 0 ? conditions.join(' AND ') : null;
+    const { when } = reference;
+    return [
+      {
+        table: targetTable.name,
+        key,
+        columns: tuple(reference.columns.map((name) => columnName(table, name))),
+        when: when
+          ? `${quoteIdentifier(columnName(table, when.column))} IS ${literal(when.equals)}`
+          : null,
+        newestFirst:
+          `SELECT ${key.map(quoteIdentifier).join(', ')} FROM ${quoteIdentifier(targetTable.name)} ` +
+          `WHERE ${noNulls} ORDER BY ${newest} DESC, ${keyNewestFirst}`,
+        count: target.limit.count,
+      },
+    ];
+  });
+}
+
+/**
+ * Leaves out the rows whose target exists in the source but lies outside the target's limit. A row whose target does
+ * not exist at all is kept: the cache is a copy, and an orphan is for validation to report.
+ */
+function inScope({ table, key, columns, when, newestFirst, count }: PlanScope): string {
+  const outOfScope =
+    `${columns} IN (SELECT ${key.map(quoteIdentifier).join(', ')} FROM ${quoteIdentifier(table)}) AND ` +
+    `${columns} NOT IN (${newestFirst} LIMIT ${count})`;
+  return `(${when === null ? '' : `${when} AND `}${outOfScope}) IS NOT TRUE`;
 }
 
 function tuple(names: readonly string[]): string {

@@ -3,6 +3,7 @@ import { describe, it } from 'node:test';
 import {
   CacheError,
   ConfigError,
+  LossError,
   RowRejectedError,
   SourceError,
   StorageSyncError,
@@ -24,6 +25,7 @@ describe('error codec', () => {
       new SourceError('SOURCE_TIMEOUT', 'slow', { ...options, retryAfterMs: 1500 }),
       new CacheError('CACHE_FULL', 'full', options),
       new RowRejectedError('row', options),
+      new LossError('loss', options),
       new WorkerError('worker', options),
       new StorageSyncError('WORKER_FAILED', 'base', options),
     ];

@@ -23,6 +23,7 @@ export function planOf(width: number, keyColumns = 1): TablePlan {
     inKeyOrder: true,
     limit: null,
     filter: null,
+    scopes: [],
     indexes: [],
   };
 }

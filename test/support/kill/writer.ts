@@ -41,6 +41,7 @@ export default serveWriter({
   index: step('index', (request) => host.index(request)),
   write: step('write', (request) => host.write(request)),
   apply: step('apply', (request) => host.apply(request)),
+  restart: step('restart', (request) => host.restart(request)),
   sweep: step('sweep', (request) => host.sweep(request)),
   previewSweep: step('previewSweep', (request) => host.previewSweep(request)),
   abandon: step('abandon', (request) => host.abandon(request)),
