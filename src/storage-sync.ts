@@ -225,6 +225,7 @@ export class StorageSync implements AsyncDisposable {
         generation = opened;
       });
       generation = target.generation;
+      warnings.push(...target.warnings);
 
       await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
@@ -477,11 +478,11 @@ export class StorageSync implements AsyncDisposable {
       const { generation } = target;
       onOpen(generation);
       try {
-        await this.#refuseOtherSource(generation, preparation.source);
+        const warnings = await this.#openGeneration(generation, preparation.source);
         // Discovered tables have no definitions that could say which indexes to keep.
         const keepIndexes = this.#options.tables === undefined;
         const request = { generation, ...preparation, keepIndexes };
-        return { ...target, ...(await this.#pool().write('prepare', request)) };
+        return { ...target, ...(await this.#pool().write('prepare', request)), warnings };
       } catch (error) {
         const unusable =
           error instanceof CacheError &&
@@ -530,10 +531,12 @@ export class StorageSync implements AsyncDisposable {
     await removeOtherGenerations(cacheDir, manifest.live);
   }
 
-  async #refuseOtherSource(generation: GenerationRef, fingerprint: string): Promise<void> {
-    if (generation.create) return;
-    const { source } = await this.#pool().write('open', { generation });
-    if (source === null || source === fingerprint) return;
+  /** Opens a generation for writing. */
+  async #openGeneration(generation: GenerationRef, fingerprint: string): Promise<string[]> {
+    if (generation.create) return [];
+    const { source, setBack } = await this.#pool().write('open', { generation });
+    const isOther = source !== null && source !== fingerprint;
+    if (!isOther) return setBack ? [SET_BACK] : [];
     throw new CacheError(
       'CACHE_DEFINITION_MISMATCH',
       `The cache ${JSON.stringify(this.#options.cacheDir)} is a copy of another source.`,
@@ -616,8 +619,12 @@ interface Target {
   readonly generation: GenerationRef;
 }
 
+/** Said of a file whose newest state was damaged. */
+const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';
+
 interface PreparedTarget extends Target {
   readonly tables: readonly PreparedTable[];
+  readonly warnings: readonly string[];
 }
 
 interface ReadResult {

@@ -37,6 +37,8 @@ export interface EnvironmentOptions {
    * forces them to disk. A killed process loses nothing by that; a crashed machine may.
    */
   readonly unpublished?: boolean;
+  /** Whether the file was damaged and is set back to the transaction before its last. */
+  readonly setBack?: boolean;
 }
 
 /**
@@ -59,11 +61,13 @@ export class Environment {
   readonly #databases = new Map<string, BytesDatabase>();
   readonly #dir: string;
   readonly #unpublished: boolean;
+  readonly setBack: boolean;
   #users = 1;
 
   constructor(generationDir: string, options: EnvironmentOptions = {}) {
     this.#dir = generationDir;
     this.#unpublished = options.unpublished ?? false;
+    this.setBack = options.setBack ?? false;
     const files = [dataPath(generationDir), join(generationDir, 'lock.mdb')];
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     try {

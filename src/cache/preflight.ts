@@ -1,73 +1,148 @@
-import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
+import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { CacheError } from '../errors.js';
 import { cacheIoError } from './files.js';
 import { dataPath } from './layout.js';
-
-/** lmdb-js's data format, which is its own. */
-const MAGIC = 0xbeefc0de;
-const DATA_VERSION = 2;
-const META_PAGES = 2;
-
-// Offsets in a meta page, from lmdb-js's `MDB_page` (24 bytes of header) and `MDB_meta`.
-const AT_MAGIC = 24;
-const AT_VERSION = 28;
-const AT_PAGE_SIZE = 48;
-const AT_LAST_PAGE = 144;
-const AT_TRANSACTION = 152;
-const META_BYTES = 160;
+import { findDamage } from './lmdb-check.js';
+import { META_BODY, META_BYTES, META_PAGES, parseMeta, type Meta } from './lmdb-format.js';
+import { currentHolder } from './lock.js';
+import { fileState, readSeal, sameState, sealFile } from './seal.js';
 
 /**
- * Looks at an LMDB file before LMDB maps it. A file that is empty, cut short or no LMDB file at all would otherwise
- * be taken for a new database, or bring the process down.
+ * Looks at an LMDB file before LMDB maps it: one that is empty, cut short, no LMDB file at all, or has garbage among
+ * its pages would otherwise be taken for a new database, or bring the process down.
+ *
+ * The meta pages and the length are always looked at, and all pages unless the file is sealed: known to be as it was
+ * left when it was sound, or written just now by a process that looked.
  *
  * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
  */
 export function preflight(generationDir: string): void {
+  withFile(generationDir, 'r', (fd, path) => {
+    const newest = readNewest(fd, path);
+    if (isSealed(generationDir)) return;
+    const before = fileState(generationDir);
+    const damage = findDamage(fd, newest);
+    if (damage === null) {
+      sealFile(generationDir, before);
+      return;
+    }
+    // Pages of a state that is not the newest any more are used again.
+    const isWritten = readNewest(fd, path).transaction !== newest.transaction;
+    if (!isWritten) throw corrupt(path, damage);
+  });
+}
+
+/**
+ * The same for who is about to write the file, and alone may: where its newest state is damaged and the one before it
+ * is sound, the file is set back to that. LMDB leaves the pages of that state alone.
+ *
+ * @returns whether the file was set back by one transaction.
+ */
+export function preflightForWriter(generationDir: string): boolean {
+  try {
+    preflight(generationDir);
+    return false;
+  } catch (error) {
+    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
+    if (!restoreOlder(generationDir)) throw error;
+    sealFile(generationDir);
+    return true;
+  }
+}
+
+/** The newest state of the file, as far as its meta pages and its length can be believed. */
+function readNewest(fd: number, path: string): Meta {
+  const { size } = fstatSync(fd);
+  const first = readMeta(fd, 0);
+  if (first === null) throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
+  const second = readMeta(fd, first.pageSize);
+  if (second === null) throw corrupt(path, 'its second meta page is damaged');
+  const newest = second.transaction > first.transaction ? second : first;
+  const needed = (newest.lastPage + 1) * first.pageSize;
+  if (size < needed && newest.lastPage >= META_PAGES) {
+    throw corrupt(path, `it has ${size} bytes, but its data need ${needed}`);
+  }
+  return newest;
+}
+
+function readMeta(fd: number, at: number): Meta | null {
+  return parseMeta(readMetaBytes(fd, at));
+}
+
+function readMetaBytes(fd: number, at: number): Buffer {
+  const bytes = Buffer.alloc(META_BYTES);
+  return bytes.subarray(0, readSync(fd, bytes, 0, META_BYTES, at));
+}
+
+function isSealed(generationDir: string): boolean {
+  const seal = readSeal(generationDir);
+  if (seal === null) return false;
+  if ('writer' in seal) {
+    const cacheDir = dirname(dirname(generationDir));
+    return currentHolder(cacheDir)?.pid === seal.writer;
+  }
+  return sameState(seal, fileState(generationDir));
+}
+
+/** Sizes that a page may have. The first meta page tells which; where it is damaged, the other is looked for. */
+const PAGE_SIZES = [4096, 8192, 16384, 32768, 65536, 2048, 1024, 512];
+
+/** Sets a file back to the older of its states, where only that is sound. */
+function restoreOlder(generationDir: string): boolean {
+  return withFile(generationDir, 'r+', (fd) => {
+    const first = readMeta(fd, 0);
+    const pageSize =
+      first?.pageSize ?? PAGE_SIZES.find((size) => readMeta(fd, size)?.pageSize === size);
+    if (pageSize === undefined) return false;
+    const pages = [0, pageSize];
+    const found = pages.flatMap((at) => {
+      const bytes = readMetaBytes(fd, at);
+      const meta = parseMeta(bytes);
+      return meta ? [{ at, bytes, meta }] : [];
+    });
+    const sound = found
+      .toSorted((a, b) => Number(b.meta.transaction - a.meta.transaction))
+      .find(({ meta }) => isSound(fd, meta));
+    if (!sound) return false;
+    // A meta page is written in whole here, with its own number: a damaged one may have lost its mark as well.
+    for (const at of pages.filter((each) => each !== sound.at)) {
+      const page = Buffer.from(sound.bytes);
+      page.writeBigUInt64LE(BigInt(at / pageSize), 0);
+      writeSync(fd, page, 0, page.length, at);
+    }
+    // Where lmdb-js keeps which state was flushed last.
+    const body = sound.bytes.subarray(META_BODY);
+    writeSync(fd, body, 0, body.length, pageSize / 2 + META_BODY);
+    fsyncSync(fd);
+    return true;
+  });
+}
+
+function isSound(fd: number, meta: Meta): boolean {
+  const { size } = fstatSync(fd);
+  return (meta.lastPage + 1) * meta.pageSize <= size && findDamage(fd, meta) === null;
+}
+
+function withFile<T>(
+  generationDir: string,
+  mode: 'r' | 'r+',
+  use: (fd: number, path: string) => T,
+): T {
   const path = dataPath(generationDir);
   let fd: number;
   try {
-    fd = openSync(path, 'r');
+    fd = openSync(path, mode);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
       throw corrupt(path, 'it is missing');
     throw cacheIoError(error, path);
   }
   try {
-    const { size } = fstatSync(fd);
-    const first = readMeta(fd, 0);
-    if (first === null)
-      throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
-    const second = readMeta(fd, first.pageSize);
-    if (second === null) throw corrupt(path, 'its second meta page is damaged');
-    const newest = second.transaction > first.transaction ? second : first;
-    const needed = (newest.lastPage + 1n) * BigInt(first.pageSize);
-    if (BigInt(size) < needed && newest.lastPage >= BigInt(META_PAGES)) {
-      throw corrupt(path, `it has ${size} bytes, but its data need ${needed}`);
-    }
+    return use(fd, path);
   } finally {
     closeSync(fd);
   }
-}
-
-interface Meta {
-  readonly pageSize: number;
-  readonly lastPage: bigint;
-  readonly transaction: bigint;
-}
-
-function readMeta(fd: number, at: number): Meta | null {
-  const bytes = Buffer.alloc(META_BYTES);
-  if (readSync(fd, bytes, 0, META_BYTES, at) < META_BYTES) return null;
-  if (bytes.readUInt32LE(AT_MAGIC) !== MAGIC || bytes.readUInt32LE(AT_VERSION) !== DATA_VERSION)
-    return null;
-  const pageSize = bytes.readUInt32LE(AT_PAGE_SIZE);
-  const isPowerOfTwo = (pageSize & (pageSize - 1)) === 0;
-  if (!isPowerOfTwo || pageSize < 512 || pageSize > 65536) return null;
-  return {
-    pageSize,
-    lastPage: bytes.readBigUInt64LE(AT_LAST_PAGE),
-    transaction: bytes.readBigUInt64LE(AT_TRANSACTION),
-  };
 }
 
 function corrupt(path: string, why: string): CacheError {

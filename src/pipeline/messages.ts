@@ -127,7 +127,11 @@ export interface GenerationRef {
 export interface WriterTasks {
   readonly open: {
     readonly request: { readonly generation: GenerationRef };
-    readonly response: { readonly source: string | null };
+    readonly response: {
+      readonly source: string | null;
+      /** True when the file was damaged, and set back to the transaction before its last. */
+      readonly setBack: boolean;
+    };
   };
   readonly prepare: {
     readonly request: {

@@ -2,7 +2,8 @@ import { mkdirSync } from 'node:fs';
 import { Environment } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
-import { preflight } from '../cache/preflight.js';
+import { preflightForWriter } from '../cache/preflight.js';
+import { sealFile, sealForWriter } from '../cache/seal.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { GenerationRef, WriterTasks } from './messages.js';
 
@@ -29,7 +30,8 @@ export class WriterHost {
   }
 
   open({ generation }: WriterTasks['open']['request']): WriterTasks['open']['response'] {
-    return { source: this.#generation(generation).environment.source() };
+    const { environment } = this.#generation(generation);
+    return { source: environment.source(), setBack: environment.setBack };
   }
 
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
@@ -99,7 +101,10 @@ export class WriterHost {
   }: WriterTasks['close']['request']): Promise<WriterTasks['close']['response']> {
     const open = this.#open.get(generation.dir);
     this.#open.delete(generation.dir);
-    await open?.environment.close();
+    if (open) {
+      await open.environment.close();
+      sealFile(generation.dir);
+    }
     return {};
   }
 
@@ -116,12 +121,14 @@ export class WriterHost {
 
 /** Opens a generation, after looking whether its file can be one. */
 export function openGeneration({ dir, create, unpublished }: GenerationRef): Environment {
+  let setBack = false;
   if (create) {
     try {
       mkdirSync(dir, { recursive: true, mode: DIRECTORY_MODE });
     } catch (error) {
       throw cacheIoError(error, dir);
     }
-  } else preflight(dir);
-  return new Environment(dir, { unpublished });
+  } else setBack = preflightForWriter(dir);
+  sealForWriter(dir);
+  return new Environment(dir, { unpublished, setBack });
 }

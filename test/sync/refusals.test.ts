@@ -3,6 +3,7 @@ import { fork } from 'node:child_process';
 import { cp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
+import { setTimeout } from 'node:timers/promises';
 import {
   openCache,
   readStatus,
@@ -67,9 +68,15 @@ const REFUSED: Readonly<Record<string, Damage>> = {
   'a file of zeros': async (data) => await writeFile(data, Buffer.alloc(await sizeOf(data))),
   'a file of garbage': async (data) => await writeFile(data, bytes(await sizeOf(data), 9)),
   'another kind of file': async (data) => await writeFile(data, 'SQLite format 3\0'.repeat(10_000)),
+  'no file': async (data) => await rm(data),
+};
+
+/** Damage to one of the two pages that name a state of the file: the other one is whole. */
+const SET_BACK: Readonly<Record<string, Damage>> = {
   'a damaged first page': async (data) => await overwrite(data, 0, bytes(4096, 3)),
   'a damaged second page': async (data) => await overwrite(data, 4096, bytes(4096, 4)),
-  'no file': async (data) => await rm(data),
+  'a first page without its mark': async (data) => await overwrite(data, 24, bytes(4, 5)),
+  'a first page of zeros': async (data) => await overwrite(data, 0, Buffer.alloc(4096)),
 };
 
 /** Damage that may be found late, but must never end the process, nor give a wrong row. */
@@ -82,6 +89,10 @@ const SURVIVED: Readonly<Record<string, Damage>> = {
     await overwrite(data, 8192, Buffer.alloc((await sizeOf(data)) - 8192)),
   'garbage in all but the first two pages': async (data) =>
     await overwrite(data, 8192, bytes((await sizeOf(data)) - 8192, 7)),
+  'garbage in each tenth page': async (data) => {
+    const size = await sizeOf(data);
+    for (let at = 8192; at < size; at += 40_960) await overwrite(data, at, bytes(4096, at));
+  },
   'a garbage root': async (data) => {
     for (const page of [0, 4096]) await overwrite(data, page + 136, bytes(8, page + 1));
   },
@@ -104,6 +115,21 @@ void describe('a damaged cache file', () => {
       assert.equal(told['code'], 'CACHE_CORRUPT', JSON.stringify(told));
       assert.equal(told['sync'], 'CACHE_CORRUPT', JSON.stringify(told));
       assert.equal((await readStatus(cacheDir)).state, 'corrupt');
+    });
+  }
+
+  for (const [name, damage] of Object.entries(SET_BACK)) {
+    void it(`is set back by a transaction: ${name}`, async () => {
+      const { cacheDir, data } = await copyCache(`set back ${name}`);
+      await damage(data);
+      assert.throws(() => openCache(cacheDir), { code: 'CACHE_CORRUPT' });
+      await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+      const report = await storage.sync();
+      assert.equal(report.validation.passed, true);
+      assert.match(report.warnings.join(), /set back/);
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
+      assert.deepEqual(await recordDigests(cacheDir), await recordDigests(options.cacheDir));
+      assert.deepEqual((await storage.sync()).warnings, []);
     });
   }
 
@@ -183,7 +209,7 @@ void describe('the lock', () => {
   void it('tells another process who writes', async () => {
     const file = dir.join('source.db');
     await using server = await startHranaServer({ file });
-    await server.fault({ action: { kind: 'latency', ms: 60 }, times: Infinity });
+    await server.fault({ action: { kind: 'latency', ms: 500 }, times: Infinity });
     const cacheDir = dir.join('locked');
     await using storage = await StorageSync.open({
       source: { url: server.httpUrl },
@@ -192,7 +218,7 @@ void describe('the lock', () => {
       pool,
     });
     const running = storage.sync();
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    while ((await readStatus(cacheDir)).holder === null) await setTimeout(20);
     const { outcomes, exit } = await syncInChild([{ source: { url: server.httpUrl }, cacheDir }]);
     assert.equal(exit, '0');
     assert.equal(outcomes[0]?.error?.code, 'CACHE_LOCKED', JSON.stringify(outcomes));
@@ -221,7 +247,7 @@ void describe('the lock', () => {
     const own = { source: { url: server.httpUrl }, cacheDir };
     const path = new URL('../source/sync-child.js', import.meta.url);
     const child = fork(path, [JSON.stringify([own])], { stdio: 'ignore' });
-    while ((await stalled.fired()) === 0) await new Promise((resolve) => setTimeout(resolve, 20));
+    while ((await stalled.fired()) === 0) await setTimeout(20);
     const ended = new Promise((resolve) => child.once('exit', resolve));
     child.kill('SIGKILL');
     await ended;

@@ -1,0 +1,115 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { utimesSync, statSync } from 'node:fs';
+import { cp, open, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { openCache, StorageSync, type StorageSyncOptions } from '../../src/index.js';
+import { preflight } from '../../src/cache/preflight.js';
+import { readSeal } from '../../src/cache/seal.js';
+import { changeDatabase } from '../support/databases.js';
+import { TempDirectory } from '../support/temp.js';
+
+const RUNS = Number(process.env['STORAGE_SYNC_DAMAGE_RUNS'] ?? 60);
+
+async function withCache(
+  use: (options: StorageSyncOptions, generation: string, dir: TempDirectory) => Promise<void>,
+): Promise<void> {
+  await using dir = await TempDirectory.make();
+  const file = dir.join('source.db');
+  changeDatabase(
+    file,
+    `CREATE TABLE t (k INTEGER PRIMARY KEY, v);
+     WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 3000)
+     INSERT INTO t SELECT i, printf('value %d %.*c', i, i % 90, 'x') FROM n;
+     UPDATE t SET v = 'value ' || k || ' ' WHERE k % 90 = 0`,
+  );
+  const options = {
+    source: { url: `file:${file}` },
+    cacheDir: dir.join('cache'),
+    batchSize: 200,
+    tables: [{ name: 't', indexes: [{ name: 'by_v', columns: ['v'] }] }],
+  };
+  await using storage = await StorageSync.open(options);
+  await storage.sync();
+  // Pages that were used and are free, as in any cache that lived.
+  changeDatabase(file, 'CREATE TABLE old AS SELECT * FROM t; DELETE FROM t WHERE k % 3 = 0');
+  await storage.sync();
+  changeDatabase(file, 'INSERT INTO t SELECT * FROM old WHERE k % 3 = 0; DROP TABLE old');
+  await storage.sync();
+  await use(options, join(options.cacheDir, 'generations', '1'), dir);
+}
+
+async function flip(path: string, at: number): Promise<void> {
+  const file = await open(path, 'r+');
+  const { buffer } = await file.read(Buffer.alloc(1), 0, 1, at);
+  await file.write(Buffer.of(buffer[0]! ^ 0xff), 0, 1, at);
+  await file.close();
+}
+
+void describe('damage within the pages of a cache file', () => {
+  void it('ends no process and gives no wrong row, whatever it is', async () => {
+    await withCache(async ({ source, cacheDir }) => {
+      const path = fileURLToPath(new URL('./damage-child.js', import.meta.url));
+      const args = [path, cacheDir, source.url, '0', String(RUNS)];
+      const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+      let said = '';
+      child.stdout.on('data', (chunk) => (said += String(chunk)));
+      child.stderr.on('data', (chunk) => (said += String(chunk)));
+      const end = await new Promise((resolve) => {
+        child.on('close', (code, signal) => resolve(signal ?? code));
+      });
+      const last = said.trimEnd().split('\n').slice(-12).join('\n');
+      assert.equal(end, 0, last);
+      assert.ok(Number(/done: (\d+) found/.exec(said)![1]) > RUNS / 3, last);
+    });
+  });
+
+  void it('is looked for once: a file is sealed as it was left, and by whom it is written', async () => {
+    await withCache(async (options, generation, dir) => {
+      const data = join(generation, 'data.mdb');
+      const left = readSeal(generation)!;
+      assert.ok('bytes' in left && left.bytes === statSync(data).size);
+      {
+        await using cache = openCache(options.cacheDir);
+        assert.equal(cache.table('t').count(), 3000);
+      }
+      assert.deepEqual(readSeal(generation), left, 'a reader changes nothing');
+      preflight(generation);
+
+      const copy = dir.join('copy');
+      await cp(options.cacheDir, copy, { recursive: true });
+      const copied = join(copy, 'generations', '1');
+      preflight(copied);
+      assert.notDeepEqual(readSeal(copied), left, 'a copy was looked at, and sealed');
+
+      await rm(join(generation, 'seal.json'));
+      preflight(generation);
+      assert.deepEqual(readSeal(generation), left, 'without a seal the file is looked at');
+    });
+  });
+
+  void it('is found in any page that the trees reach', async () => {
+    await withCache(async (_options, generation) => {
+      const data = join(generation, 'data.mdb');
+      const { size, mtime } = statSync(data);
+      let found = 0;
+      for (let page = 2; page < size / 4096; page++) {
+        // Its number: whoever reads the page finds another one.
+        await flip(data, page * 4096);
+        await rm(join(generation, 'seal.json'), { force: true });
+        try {
+          preflight(generation);
+        } catch {
+          found++;
+        }
+        await flip(data, page * 4096);
+      }
+      utimesSync(data, mtime, mtime);
+      await rm(join(generation, 'seal.json'), { force: true });
+      preflight(generation);
+      assert.ok(found > (size / 4096) * 0.4, `${found} of ${size / 4096} pages`);
+    });
+  });
+});
