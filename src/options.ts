@@ -21,9 +21,9 @@ export const DEFAULT_RETRY_INITIAL_MS = 200;
 /** The longest wait between tries, also where the server asks for a longer one. */
 export const DEFAULT_RETRY_MAX_MS = 30_000;
 /** A cache older than this is stale. */
+export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
 /** A sync that would take more than this share of a table's rows is refused. */
 export const DEFAULT_MAX_LOSS_SHARE = 0.5;
-export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
 
 export interface SourceOptions {
   /** Any URL that `@libsql/client` takes: `file:`, `http:`, `https:`, `libsql:`, `ws:`, `wss:`. */
@@ -55,6 +55,8 @@ export interface StorageSyncOptions {
   readonly staleAfterMs?: number | undefined;
   /** A sync that would take more than this share of a table's rows is refused, unless it is told `allowLoss`. */
   readonly maxLossShare?: number | undefined;
+  /** A sync that finds the cache damaged builds it anew. Default: true; without it, that sync fails. */
+  readonly autoRebuild?: boolean | undefined;
   /** What to do with a row that cannot be cached: stop the sync (default), or set it aside and report it. */
   readonly onRowError?: RowErrorPolicy | undefined;
   /** Verify each record's checksum when it is read. */
@@ -82,6 +84,7 @@ export interface ResolvedOptions {
   readonly retryMaxMs: number;
   readonly staleAfterMs: number;
   readonly maxLossShare: number;
+  readonly autoRebuild: boolean;
   readonly onRowError: RowErrorPolicy;
   readonly validateChecksums: boolean;
   readonly transport: Transport;
@@ -185,6 +188,7 @@ const schema = v.strictObject({
       v.maxValue(1, 'must be a number from 0 to 1'),
     ),
   ),
+  autoRebuild: v.optional(v.boolean('must be true or false')),
   onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
   validateChecksums: v.optional(v.boolean('must be true or false')),
   transport: v.optional(
@@ -226,6 +230,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     retryMaxMs: options.retryMaxMs ?? DEFAULT_RETRY_MAX_MS,
     staleAfterMs: options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS,
     maxLossShare: options.maxLossShare ?? DEFAULT_MAX_LOSS_SHARE,
+    autoRebuild: options.autoRebuild ?? true,
     onRowError: options.onRowError ?? 'fail',
     validateChecksums: options.validateChecksums ?? false,
     transport: options.transport ?? 'auto',

@@ -6,9 +6,15 @@ import { makeDirectory, removeLeftovers } from './cache/files.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
 import { generationPath, dataPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
-import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
+import {
+  healManifest,
+  newManifest,
+  readManifest,
+  writeManifest,
+  type Manifest,
+} from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
-import { clearLastError, writeLastError } from './cache/state-file.js';
+import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
@@ -80,7 +86,7 @@ export class StorageSync implements AsyncDisposable {
     const { pool, ...rest } = options;
     const resolved = resolveOptions(rest);
     await makeDirectory(resolved.cacheDir);
-    readManifest(resolved.cacheDir);
+    refuseForeign(resolved.cacheDir);
     return new StorageSync(resolved, pool);
   }
 
@@ -160,9 +166,9 @@ export class StorageSync implements AsyncDisposable {
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
       await removeLeftovers(cacheDir);
-      const report = await this.#locked(mode, asked, signal, meter);
-      await clearLastError(cacheDir);
-      return report;
+      const isHealed = await healManifest(cacheDir);
+      const report = await this.#recovering(mode, asked, signal, meter);
+      return isHealed ? { ...report, warnings: [...report.warnings, HEALED] } : report;
     } catch (error) {
       const reason =
         signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
@@ -172,9 +178,27 @@ export class StorageSync implements AsyncDisposable {
     }
   }
 
+  /** A sync that finds the cache damaged leaves it for readers as it is, and builds it anew beside that. */
+  async #recovering(
+    mode: 'full' | 'rebuild',
+    asked: SyncOptions,
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    try {
+      return await this.#locked(mode, asked, signal, meter);
+    } catch (error) {
+      const isDamaged = error instanceof CacheError && error.code === 'CACHE_CORRUPT';
+      if (!isDamaged || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
+      const report = await this.#locked('rebuild', asked, signal, meter);
+      const told = `The cache was damaged, and was built anew. ${error.message}`;
+      return { ...report, warnings: [told, ...report.warnings] };
+    }
+  }
+
   async #remember(error: unknown): Promise<void> {
     if (error instanceof SyncAbortedError) return;
-    await writeLastError(this.#options.cacheDir, error);
+    await noteFailure(this.#options.cacheDir, error);
   }
 
   /** The story of a sync: look at the source, prepare, read and write, complete, publish. */
@@ -260,6 +284,7 @@ export class StorageSync implements AsyncDisposable {
       await this.#publish(target.manifest, generation, target.number);
       generation = null;
       warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
+      await this.#noteRows(plans, counts);
       meter.enter('done');
       const onlyChanges = tables.length > 0 && tables.every(({ follows }) => follows !== null);
       return this.#report({
@@ -397,10 +422,13 @@ export class StorageSync implements AsyncDisposable {
     checkpoints: readonly TableCheckpoint[],
     maxShare: number,
   ): Promise<void> {
-    if (manifest.live === null) return;
-    const { tables: served } = await this.status();
+    const { state, tables } = await this.status();
+    const counts =
+      state === 'corrupt' || manifest.live === null
+        ? Object.entries(readRowCounts(this.#options.cacheDir))
+        : Object.entries(tables).map(([name, { rows }]) => [name, rows] as const);
     try {
-      for (const [table, { rows: before }] of Object.entries(served)) {
+      for (const [table, before] of counts) {
         const at = plans.findIndex(({ name }) => name === table);
         if (at >= 0) {
           if (!generation.unpublished) continue;
@@ -442,6 +470,14 @@ export class StorageSync implements AsyncDisposable {
         `The change log could not be told how far this cache is: a compaction will not wait for it. ${error.message}`,
       ];
     }
+  }
+
+  /** Keeps how many rows each table has, for a time when the cache is lost. */
+  async #noteRows(plans: readonly TablePlan[], counts: readonly StoredCount[]): Promise<void> {
+    const { cacheDir, tables } = this.#options;
+    const rows = Object.fromEntries(plans.map(({ name }, i) => [name, counts[i]!.stored]));
+    const others = tables === undefined ? {} : readRowCounts(cacheDir);
+    await noteSuccess(cacheDir, { ...others, ...rows });
   }
 
   /** Counts what there is to read where that costs little: a file's owner pays no server for it. */
@@ -497,7 +533,7 @@ export class StorageSync implements AsyncDisposable {
   /** The generation to write: the one that is served, or one to build beside it. */
   async #target(mode: SyncMode): Promise<Target> {
     const { cacheDir } = this.#options;
-    const manifest = readManifest(cacheDir) ?? newManifest();
+    const manifest = manifestFor(mode, cacheDir);
     if (mode !== 'rebuild' && manifest.live !== null) {
       if (manifest.building) await this.#dropBuilding(manifest);
       const number = manifest.live;
@@ -514,7 +550,12 @@ export class StorageSync implements AsyncDisposable {
         generation: { dir, unpublished: true, create: false },
       };
     }
-    const number = Math.max(manifest.live ?? 0, building?.generation ?? 0) + 1;
+    const used = [
+      manifest.live ?? 0,
+      building?.generation ?? 0,
+      ...(await generationNumbers(cacheDir)),
+    ];
+    const number = Math.max(...used) + 1;
     const next: Manifest = {
       ...manifest,
       building: { generation: number, boot: bootId(), startedAt: new Date().toISOString() },
@@ -619,6 +660,9 @@ interface Target {
   readonly generation: GenerationRef;
 }
 
+/** Said of a manifest that its backup replaced. */
+const HEALED = 'The manifest was damaged or missing, and was restored from its backup.';
+
 /** Said of a file whose newest state was damaged. */
 const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';
 
@@ -696,6 +740,31 @@ function refuseDamaged(checks: readonly ValidationCheck[]): void {
       hint: 'Run `storage-sync rebuild`: the source has everything.',
     },
   );
+}
+
+/** The manifest of a cache: a new one where there is none, or where one that is lost need not be known. */
+function manifestFor(mode: SyncMode, cacheDir: string): Manifest {
+  try {
+    return readManifest(cacheDir) ?? newManifest();
+  } catch (error) {
+    const isLost = error instanceof CacheError && error.code === 'CACHE_CORRUPT';
+    if (!isLost || mode !== 'rebuild') throw error;
+    return newManifest();
+  }
+}
+
+/** Whether a directory can be this cache's. One that is damaged is mended by a sync. */
+function refuseForeign(cacheDir: string): void {
+  try {
+    readManifest(cacheDir);
+  } catch (error) {
+    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
+  }
+}
+
+async function generationNumbers(cacheDir: string): Promise<number[]> {
+  const names = await readdir(dirname(generationPath(cacheDir, 1))).catch(() => []);
+  return names.map(Number).filter((number) => Number.isSafeInteger(number));
 }
 
 /** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */

@@ -4,14 +4,18 @@ import { join } from 'node:path';
  * What lies where in a cache directory:
  *
  * ```
- * manifest.json        which generation is served, and which is being built
- * state.json           the last failure, for `status`
+ * manifest.json        which generation is served, and which is being built; manifest.backup.json is a copy
+ * state.json           the last failure, and how many rows each table had
  * lock                 held by the one process that may write
  * generations/1/       an LMDB environment: data.mdb, lock.mdb; and seal.json
  * ```
  */
 export function manifestPath(cacheDir: string): string {
   return join(cacheDir, 'manifest.json');
+}
+
+export function manifestBackupPath(cacheDir: string): string {
+  return join(cacheDir, 'manifest.backup.json');
 }
 
 export function statePath(cacheDir: string): string {

@@ -3,15 +3,17 @@ import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { CacheError } from '../errors.js';
 import { cacheIoError, writeFileAtomic } from './files.js';
-import { manifestPath } from './layout.js';
+import { manifestBackupPath, manifestPath } from './layout.js';
 
 /** The version of everything below a cache directory. A cache of a newer one is refused. */
 export const FORMAT_VERSION = 1;
 
+const PRODUCT = 'storage-sync';
+
 const generation = v.pipe(v.number(), v.integer(), v.minValue(1));
 
 const schema = v.object({
-  product: v.literal('storage-sync'),
+  product: v.literal(PRODUCT),
   format: v.literal(FORMAT_VERSION),
   /** Names the cache to a change log of its source, which keeps what its readers have not read yet. */
   cacheId: v.string(),
@@ -34,7 +36,7 @@ export type Manifest = v.InferOutput<typeof schema>;
 /** The manifest of a new cache. */
 export function newManifest(): Manifest {
   return {
-    product: 'storage-sync',
+    product: PRODUCT,
     format: FORMAT_VERSION,
     cacheId: randomUUID(),
     live: null,
@@ -43,12 +45,55 @@ export function newManifest(): Manifest {
 }
 
 /**
- * The manifest of a cache directory, or null where there is none.
+ * The manifest of a cache directory, or null where there is none. Where it is damaged or missing, its backup.
  *
- * @throws {CacheError} `CACHE_FORMAT_UNSUPPORTED` for another format, `CACHE_CORRUPT` when it cannot be understood.
+ * @throws {CacheError} `CACHE_FORMAT_UNSUPPORTED` for another format or product, `CACHE_CORRUPT` when neither can be
+ * understood.
  */
 export function readManifest(cacheDir: string): Manifest | null {
-  const path = manifestPath(cacheDir);
+  try {
+    return readOne(manifestPath(cacheDir)) ?? readOne(manifestBackupPath(cacheDir));
+  } catch (error) {
+    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
+    const backup = readBackup(cacheDir);
+    if (backup === null) throw error;
+    return backup;
+  }
+}
+
+/** Writes a manifest where it is damaged or missing and its backup is not. For the holder of the cache's lock. */
+export async function healManifest(cacheDir: string): Promise<boolean> {
+  const backup = readBackup(cacheDir);
+  if (backup === null || isReadable(cacheDir)) return false;
+  await writeManifest(cacheDir, backup);
+  return true;
+}
+
+/** The backup is written first: what it names is complete, and is there until the manifest names something else. */
+export async function writeManifest(cacheDir: string, manifest: Manifest): Promise<void> {
+  const text = `${JSON.stringify(manifest, null, 2)}\n`;
+  await writeFileAtomic(manifestBackupPath(cacheDir), text);
+  await writeFileAtomic(manifestPath(cacheDir), text);
+}
+
+function isReadable(cacheDir: string): boolean {
+  try {
+    return readOne(manifestPath(cacheDir)) !== null;
+  } catch (error) {
+    if (error instanceof CacheError && error.code === 'CACHE_CORRUPT') return false;
+    throw error;
+  }
+}
+
+function readBackup(cacheDir: string): Manifest | null {
+  try {
+    return readOne(manifestBackupPath(cacheDir));
+  } catch {
+    return null;
+  }
+}
+
+function readOne(path: string): Manifest | null {
   let text: string;
   try {
     text = readFileSync(path, 'utf8');
@@ -62,17 +107,23 @@ export function readManifest(cacheDir: string): Manifest | null {
   } catch (error) {
     throw corrupt(path, 'it is not JSON', error);
   }
-  refuseOtherFormat(parsed, path);
+  refuseOthers(parsed, path);
   const result = v.safeParse(schema, parsed);
   if (!result.success) throw corrupt(path, result.issues[0].message);
   return result.output;
 }
 
-export async function writeManifest(cacheDir: string, manifest: Manifest): Promise<void> {
-  await writeFileAtomic(manifestPath(cacheDir), `${JSON.stringify(manifest, null, 2)}\n`);
-}
-
-function refuseOtherFormat(parsed: unknown, path: string): void {
+/** What is not ours, or from a later version, is not to be mended. */
+function refuseOthers(parsed: unknown, path: string): void {
+  const product =
+    typeof parsed === 'object' && parsed !== null && 'product' in parsed ? parsed.product : PRODUCT;
+  if (product !== PRODUCT) {
+    throw new CacheError(
+      'CACHE_FORMAT_UNSUPPORTED',
+      `The directory belongs to ${JSON.stringify(product)}, not to storage-sync.`,
+      { context: { path }, hint: 'Use another --cache directory.' },
+    );
+  }
   const format =
     typeof parsed === 'object' && parsed !== null && 'format' in parsed ? parsed.format : undefined;
   if (typeof format === 'number' && format > FORMAT_VERSION) {

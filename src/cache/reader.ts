@@ -123,7 +123,7 @@ export class CacheReader implements AsyncDisposable {
   #environment: Environment | null = null;
   #generation: number | null = null;
   #checkedAt = -Infinity;
-  #manifestStamp = '';
+  #manifestStamp: string | null = null;
   #closed = false;
 
   constructor(cacheDir: string, options: CacheReaderOptions = {}) {

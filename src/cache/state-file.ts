@@ -10,28 +10,50 @@ export interface LastError {
   readonly message: string;
 }
 
-export async function writeLastError(cacheDir: string, error: unknown): Promise<void> {
+/** What is told about a cache beside it. */
+interface CacheNotes {
+  /** Since the last complete sync. */
+  readonly lastError?: LastError;
+  /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
+  readonly rows?: Readonly<Record<string, number>>;
+}
+
+export async function noteFailure(cacheDir: string, error: unknown): Promise<void> {
   const lastError: LastError = {
     at: new Date().toISOString(),
     code: error instanceof StorageSyncError ? error.code : 'UNKNOWN',
     message: describeError(error),
   };
-  await writeFileAtomic(statePath(cacheDir), `${JSON.stringify({ lastError }, null, 2)}\n`);
+  await writeNotes(cacheDir, { ...readNotes(cacheDir), lastError });
 }
 
-export async function clearLastError(cacheDir: string): Promise<void> {
-  if (readLastError(cacheDir) !== null) await writeFileAtomic(statePath(cacheDir), '{}\n');
+export async function noteSuccess(
+  cacheDir: string,
+  rows: Readonly<Record<string, number>>,
+): Promise<void> {
+  await writeNotes(cacheDir, { rows });
 }
 
 /** The last failure since the last complete sync, or null. */
 export function readLastError(cacheDir: string): LastError | null {
+  return readNotes(cacheDir).lastError ?? null;
+}
+
+/** Rows of each table after the last complete sync, where that is known. */
+export function readRowCounts(cacheDir: string): Readonly<Record<string, number>> {
+  return readNotes(cacheDir).rows ?? {};
+}
+
+async function writeNotes(cacheDir: string, notes: CacheNotes): Promise<void> {
+  if (JSON.stringify(notes) === JSON.stringify(readNotes(cacheDir))) return;
+  await writeFileAtomic(statePath(cacheDir), `${JSON.stringify(notes, null, 2)}\n`);
+}
+
+function readNotes(cacheDir: string): CacheNotes {
   try {
-    const state = JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as {
-      lastError?: LastError;
-    };
-    return state.lastError ?? null;
+    return JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as CacheNotes;
   } catch {
-    // It is a remark for people: missing or unreadable, there is none.
-    return null;
+    // They are remarks: missing or unreadable, there are none.
+    return {};
   }
 }

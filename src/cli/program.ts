@@ -200,6 +200,7 @@ function syncOptions(command: Command): Command {
       wholeNumber(1),
     )
     .option('--allow-loss', 'believe the source even when a table lost most of its rows')
+    .option('--no-auto-rebuild', 'fail when the cache is damaged, rather than build it anew')
     .addHelpText('after', CONFIG_HELP);
 }
 

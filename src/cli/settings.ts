@@ -35,6 +35,8 @@ export interface SyncFlags extends SourceFlags {
   readonly onRowError?: RowErrorPolicy;
   readonly concurrency?: number;
   readonly allowLoss?: boolean;
+  /** False when it was asked that a damaged cache be left as it is. */
+  readonly autoRebuild?: boolean;
 }
 
 /** What reading the cache takes: where it is, and how it is read. */
@@ -77,6 +79,7 @@ export async function syncSettings(
       retries: flags.retries,
       onRowError: flags.onRowError,
       transport: flags.transport,
+      autoRebuild: flags.autoRebuild === false ? false : undefined,
     }),
   };
   resolveOptions(options);

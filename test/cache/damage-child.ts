@@ -76,10 +76,10 @@ for (let seed = Number(from); seed < Number(to); seed++) {
       }
     }
   });
-  await attempt(async () => {
-    await using storage = await StorageSync.open({ source: { url }, cacheDir: copy, pool });
-    await storage.sync();
-  });
+  // Whatever it was, a sync makes it good.
+  await using storage = await StorageSync.open({ source: { url }, cacheDir: copy, pool });
+  await storage.sync();
+  if (storage.cache.table('t').count() !== 3000) throw new Error('rows are missing');
   if (errors.length > 0) found++;
   rmSync(copy, { recursive: true });
 }

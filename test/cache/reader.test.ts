@@ -434,7 +434,7 @@ void describe('damage to records', () => {
     });
   });
 
-  void it('that loses a row is noticed by a stream, and by the next sync', async () => {
+  void it('that loses a row is noticed by a stream, and made good by the next sync', async () => {
     await withCache(async (cacheDir, environment, sync) => {
       environment.transaction(() => {
         const rows = environment.rows(1);
@@ -444,7 +444,9 @@ void describe('damage to records', () => {
       await using cache = openCache(cacheDir);
       await assert.rejects(drain(cache.table('t').stream()), { code: 'CACHE_CORRUPT' });
       assert.throws(() => [...cache.table('t').byIndex('n', 1)], { code: 'CACHE_CORRUPT' });
-      await assert.rejects(sync(), { code: 'CACHE_CORRUPT' });
+      await sync();
+      await using mended = openCache(cacheDir);
+      await drain(mended.table('t').stream());
     });
   });
 });

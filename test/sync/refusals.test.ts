@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
-import { cp, open, readFile, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { cp, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -47,6 +47,16 @@ async function copyCache(name: string): Promise<{ cacheDir: string; data: string
   const cacheDir = dir.join(name);
   await cp(options.cacheDir, cacheDir, { recursive: true });
   return { cacheDir, data: join(cacheDir, 'generations', '2', 'data.mdb') };
+}
+
+/** Puts another database in the source's place, for a time. */
+async function moveSource(file: string): Promise<AsyncDisposable> {
+  const source = dir.join('source.db');
+  await rename(source, dir.join('kept.db'));
+  await rename(file, source);
+  return {
+    [Symbol.asyncDispose]: async () => await rename(dir.join('kept.db'), source),
+  };
 }
 
 async function overwrite(path: string, at: number, content: Uint8Array): Promise<void> {
@@ -113,8 +123,25 @@ void describe('a damaged cache file', () => {
       const { exit, told, stderr } = await readInChild(cacheDir, options.source.url);
       assert.equal(exit, '0', stderr);
       assert.equal(told['code'], 'CACHE_CORRUPT', JSON.stringify(told));
-      assert.equal(told['sync'], 'CACHE_CORRUPT', JSON.stringify(told));
-      assert.equal((await readStatus(cacheDir)).state, 'corrupt');
+      assert.equal(told['sync'], undefined, 'a sync builds it anew');
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
+      assert.deepEqual(await recordDigests(cacheDir), await recordDigests(options.cacheDir));
+    });
+
+    void it(`is left as it is where that is asked for: ${name}`, async () => {
+      const { cacheDir, data } = await copyCache(`left ${name}`);
+      await damage(data);
+      const left = await readFile(data).catch(() => null);
+      await using storage = await StorageSync.open({
+        ...options,
+        cacheDir,
+        pool,
+        autoRebuild: false,
+      });
+      await assert.rejects(Promise.resolve(storage.sync()), { code: 'CACHE_CORRUPT' });
+      const status = await readStatus(cacheDir);
+      assert.deepEqual([status.state, status.lastError?.code], ['corrupt', 'CACHE_CORRUPT']);
+      assert.deepEqual(await readFile(data).catch(() => null), left);
     });
   }
 
@@ -132,6 +159,19 @@ void describe('a damaged cache file', () => {
       assert.deepEqual((await storage.sync()).warnings, []);
     });
   }
+
+  void it('is held against the rows that it had, when it is built anew', async () => {
+    const { cacheDir, data } = await copyCache('lossy');
+    await truncate(data, 0);
+    const file = dir.join('emptied.db');
+    await cp(dir.join('source.db'), file);
+    changeDatabase(file, 'DELETE FROM t WHERE length(k) > 5');
+    await using _renamed = await moveSource(file);
+    await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+    await assert.rejects(Promise.resolve(storage.sync()), { code: 'LOSS_SUSPECTED' });
+    assert.equal((await storage.sync({ allowLoss: true })).mode, 'rebuild');
+    assert.equal(storage.cache.table('t').count(), 9);
+  });
 
   void it('is made good by a rebuild', async () => {
     const { cacheDir, data } = await copyCache('rebuilt');
@@ -152,8 +192,8 @@ void describe('a damaged cache file', () => {
       assert.equal(told['wrong'], undefined, shown);
       // What is not read is not found: then all went well, and the rows are right.
       assert.match(told['code'] ?? '', /^(CACHE_CORRUPT|TABLE_NOT_FOUND|)$/, shown);
-      assert.match(told['sync'] ?? '', /^(CACHE_CORRUPT|)$/, shown);
-      if (told['sync'] === undefined) assert.deepEqual((await readInChild(cacheDir)).told, {});
+      assert.equal(told['sync'], undefined, shown);
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
     });
   }
 });
@@ -166,27 +206,9 @@ void describe('the manifest', () => {
       'CACHE_FORMAT_UNSUPPORTED',
     ],
     [
-      'of a format that never was',
-      (manifest: object) => JSON.stringify({ ...manifest, format: 'x' }),
-      'CACHE_CORRUPT',
-    ],
-    [
       'of another product',
       (manifest: object) => JSON.stringify({ ...manifest, product: 'other' }),
-      'CACHE_CORRUPT',
-    ],
-    ['that is cut', (manifest: object) => JSON.stringify(manifest).slice(0, 30), 'CACHE_CORRUPT'],
-    ['that is empty', () => '', 'CACHE_CORRUPT'],
-    ['that is null', () => 'null', 'CACHE_CORRUPT'],
-    [
-      'with a strange generation',
-      (manifest: object) => JSON.stringify({ ...manifest, live: -1 }),
-      'CACHE_CORRUPT',
-    ],
-    [
-      'of a generation that is not there',
-      (manifest: object) => JSON.stringify({ ...manifest, live: 77 }),
-      'CACHE_CORRUPT',
+      'CACHE_FORMAT_UNSUPPORTED',
     ],
   ] as const) {
     void it(`${name} is refused`, async () => {
@@ -203,6 +225,55 @@ void describe('the manifest', () => {
       assert.deepEqual(await readFile(path), spoiled, 'and left as it is');
     });
   }
+
+  for (const [name, change] of Object.entries<(manifest: string) => string | null>({
+    'is cut': (manifest) => manifest.slice(0, 30),
+    'is empty': () => '',
+    'is null': () => 'null',
+    'has a strange generation': (manifest) => manifest.replace('"live": 2', '"live": -1'),
+    'has a format that never was': (manifest) => manifest.replace('"format": 1', '"format": "x"'),
+    'is missing': () => null,
+  })) {
+    const spoil = async (path: string) => {
+      const changed = change(await readFile(path, 'utf8'));
+      if (changed === null) await rm(path);
+      else await writeFile(path, changed);
+    };
+
+    void it(`that ${name} is read from its backup, and restored by a sync`, async () => {
+      const { cacheDir } = await copyCache(`manifest ${name}`);
+      const path = join(cacheDir, 'manifest.json');
+      const whole = await readFile(path, 'utf8');
+      await spoil(path);
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
+      assert.equal((await readStatus(cacheDir)).generation, 2);
+      await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+      const report = await storage.sync();
+      assert.deepEqual([report.mode, report.generation], ['full', 2]);
+      assert.match(report.warnings.join(), /restored from its backup/);
+      assert.equal(await readFile(path, 'utf8'), whole);
+    });
+
+    void it(`that ${name}, as its backup does, is made anew by a sync`, async () => {
+      const { cacheDir } = await copyCache(`manifests ${name}`);
+      await spoil(join(cacheDir, 'manifest.json'));
+      await spoil(join(cacheDir, 'manifest.backup.json'));
+      await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+      await storage.sync();
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
+      assert.deepEqual(await recordDigests(cacheDir), await recordDigests(options.cacheDir));
+    });
+  }
+
+  void it('of a generation that is not there: the cache is built anew', async () => {
+    const { cacheDir } = await copyCache('manifest of nothing');
+    const path = join(cacheDir, 'manifest.json');
+    await writeFile(path, (await readFile(path, 'utf8')).replace('"live": 2', '"live": 77'));
+    assert.throws(() => openCache(cacheDir), { code: 'CACHE_CORRUPT' });
+    await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+    assert.equal((await storage.sync()).generation, 78);
+    assert.deepEqual((await readInChild(cacheDir)).told, {});
+  });
 });
 
 void describe('the lock', () => {
