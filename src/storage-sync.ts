@@ -4,6 +4,7 @@ import { dirname } from 'node:path';
 import { bootId } from './cache/boot.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
+import { refuseTooFull } from './cache/free-space.js';
 import { generationPath, dataPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
 import {
@@ -561,6 +562,9 @@ export class StorageSync implements AsyncDisposable {
       building: { generation: number, boot: bootId(), startedAt: new Date().toISOString() },
     };
     await removeOtherGenerations(cacheDir, manifest.live);
+    if (manifest.live !== null) {
+      await refuseTooFull(cacheDir, generationPath(cacheDir, manifest.live));
+    }
     await writeManifest(cacheDir, next);
     const dir = generationPath(cacheDir, number);
     return { manifest: next, number, generation: { dir, unpublished: true, create: true } };

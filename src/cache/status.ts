@@ -31,7 +31,7 @@ export interface CacheStatus {
   /** The generation that is served, or null. */
   readonly generation: number | null;
   readonly lastSyncAt: string | null;
-  /** How old the oldest data may be: the time since its reading began. */
+  /** How old the oldest data may be: the time since its reading began. Null where the clock was set back since. */
   readonly ageMs: number | null;
   /** The served tables; before the first complete sync, those of the one that was interrupted. */
   readonly tables: Readonly<Record<string, TableStatus>>;
@@ -71,7 +71,7 @@ export async function readStatus(
       return { ...base, state: 'empty', generation: null, tables };
     }
     const { tables, record } = await inspect(dir);
-    const age = record ? Math.max(0, Date.now() - record.asOf) : null;
+    const age = record ? ageOf(record.asOf, Date.now()) : null;
     return {
       ...base,
       state: stateOf(holder, age, options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS),
@@ -85,6 +85,13 @@ export async function readStatus(
     const lastError = { at: new Date().toISOString(), code: error.code, message: error.message };
     return { ...base, lastError, state: 'corrupt', generation: null };
   }
+}
+
+/** A cache from further ahead than this is of a clock that was set back since: how old it is cannot be told. */
+const CLOCK_TOLERANCE_MS = 5000;
+
+function ageOf(then: number, now: number): number | null {
+  return then - now > CLOCK_TOLERANCE_MS ? null : Math.max(0, now - then);
 }
 
 function stateOf(

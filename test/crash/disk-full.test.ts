@@ -4,6 +4,9 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
+import { CacheError, StorageSync } from '../../src/index.js';
+import { changeDatabase } from '../support/databases.js';
+import { TempDirectory } from '../support/temp.js';
 import { Chain } from './chain.js';
 import { firstSync, memory, rebuild, resync } from './scenarios.js';
 
@@ -42,6 +45,34 @@ void describe('a disk that is full', { skip: process.platform === 'win32' }, () 
       await chain.finish();
     });
   }
+});
+
+void describe('a disk without room for another generation', () => {
+  void it('refuses a rebuild before it reads anything, and serves on', async (t) => {
+    using disk = SmallDisk.mount(1500);
+    if (!disk) return t.skip('only root can mount a small file system');
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    changeDatabase(
+      file,
+      `CREATE TABLE t (k INTEGER PRIMARY KEY, v);
+       WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2000)
+       INSERT INTO t SELECT i, printf('%.*c', 400, 'x') FROM n`,
+    );
+    const options = { source: { url: `file:${file}` }, cacheDir: join(disk.path, 'cache') };
+    await using storage = await StorageSync.open(options);
+    await storage.sync();
+    let looked = false;
+    const rebuilt = storage.rebuild({ onProgress: ({ rowsRead }) => (looked ||= rowsRead > 0) });
+    await assert.rejects(Promise.resolve(rebuilt), (error: unknown) => {
+      assert.ok(error instanceof CacheError && error.code === 'CACHE_FULL', String(error));
+      assert.match(error.message, /needs about \d+ bytes/);
+      return true;
+    });
+    assert.equal(looked, false);
+    assert.equal(storage.cache.table('t').count(), 2000);
+    assert.equal((await storage.sync()).generation, 1);
+  });
 });
 
 /** A file system in memory with little room. */
