@@ -53,12 +53,15 @@ export function preflightForWriter(generationDir: string): boolean {
 
 /** The newest state of the file, as far as its meta pages and its length can be believed. */
 function readNewest(fd: number, path: string): Meta {
-  const { size } = fstatSync(fd);
   const first = readMeta(fd, 0);
-  if (first === null) throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
+  if (first === null) {
+    throw corrupt(path, `its ${fstatSync(fd).size} bytes do not begin with an LMDB meta page`);
+  }
   const second = readMeta(fd, first.pageSize);
   if (second === null) throw corrupt(path, 'its second meta page is damaged');
   const newest = second.transaction > first.transaction ? second : first;
+  // Asked for after the meta pages: a file that is written meanwhile grows before they say so.
+  const { size } = fstatSync(fd);
   const needed = (newest.lastPage + 1) * first.pageSize;
   if (size < needed && newest.lastPage >= META_PAGES) {
     throw corrupt(path, `it has ${size} bytes, but its data need ${needed}`);
