@@ -22,6 +22,8 @@ export const DEFAULT_RETRY_INITIAL_MS = 200;
 export const DEFAULT_RETRY_MAX_MS = 30_000;
 /** A cache older than this is stale. */
 export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
+/** Syncs in a row that failed before a cache is stale, whatever its age. */
+export const DEFAULT_STALE_AFTER_FAILURES = 1;
 /** A sync that would take more than this share of a table's rows is refused. */
 export const DEFAULT_MAX_LOSS_SHARE = 0.5;
 
@@ -53,6 +55,7 @@ export interface StorageSyncOptions {
   readonly retryInitialMs?: number | undefined;
   readonly retryMaxMs?: number | undefined;
   readonly staleAfterMs?: number | undefined;
+  readonly staleAfterFailures?: number | undefined;
   /** A sync that would take more than this share of a table's rows is refused, unless it is told `allowLoss`. */
   readonly maxLossShare?: number | undefined;
   /** A sync that finds the cache damaged builds it anew. Default: true; without it, that sync fails. */
@@ -83,6 +86,7 @@ export interface ResolvedOptions {
   readonly retryInitialMs: number;
   readonly retryMaxMs: number;
   readonly staleAfterMs: number;
+  readonly staleAfterFailures: number;
   readonly maxLossShare: number;
   readonly autoRebuild: boolean;
   readonly onRowError: RowErrorPolicy;
@@ -181,6 +185,7 @@ const schema = v.strictObject({
   retryInitialMs: v.optional(integerBetween(1, 3600_000)),
   retryMaxMs: v.optional(integerBetween(1, 24 * 3600_000)),
   staleAfterMs: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
+  staleAfterFailures: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
   maxLossShare: v.optional(
     v.pipe(
       v.number('must be a number from 0 to 1'),
@@ -229,6 +234,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     retryInitialMs: options.retryInitialMs ?? DEFAULT_RETRY_INITIAL_MS,
     retryMaxMs: options.retryMaxMs ?? DEFAULT_RETRY_MAX_MS,
     staleAfterMs: options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS,
+    staleAfterFailures: options.staleAfterFailures ?? DEFAULT_STALE_AFTER_FAILURES,
     maxLossShare: options.maxLossShare ?? DEFAULT_MAX_LOSS_SHARE,
     autoRebuild: options.autoRebuild ?? true,
     onRowError: options.onRowError ?? 'fail',

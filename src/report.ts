@@ -1,3 +1,5 @@
+import type { ErrorCode } from './errors.js';
+
 /** Rows and bytes, counted from the first batch of a table's sync, also where that was resumed. */
 export interface TableCounters {
   readonly rowsRead: number;
@@ -48,6 +50,8 @@ export interface SyncReport {
   readonly transport: string;
   readonly warnings: readonly string[];
   readonly validation: ValidationReport;
+  /** Of a skipped sync: why the source could not be had. */
+  readonly outage?: { readonly code: ErrorCode; readonly message: string };
   /** With the memory preset: rows of each kind that the source and the cache now share. */
   readonly episodesSynced?: number;
   readonly patternsSynced?: number;

@@ -21,6 +21,7 @@ import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
 import { CacheError, SourceError, SyncAbortedError } from './errors.js';
 import { refuseLoss } from './loss-guard.js';
+import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { buildIndexes } from './pipeline/index-build.js';
 import type { GenerationRef, SourceRef } from './pipeline/messages.js';
@@ -69,6 +70,7 @@ export class StorageSync implements AsyncDisposable {
   readonly #sharedPool: WorkerPool | null;
   #ownPool: WorkerPool | null = null;
   #cache: CacheReader | null = null;
+  readonly #breaker = new OutageBreaker();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
 
@@ -101,7 +103,8 @@ export class StorageSync implements AsyncDisposable {
 
   /**
    * Brings the cache up to date: goes on from an interrupted sync, or reads all tables and writes what differs. The
-   * first sync builds the cache aside and publishes it when it is complete.
+   * first sync builds the cache aside and publishes it when it is complete. Where the source is away and a cache is
+   * served, the report says `skipped`.
    */
   sync(options: SyncOptions = {}): SyncRun {
     return this.#start('full', options);
@@ -114,7 +117,8 @@ export class StorageSync implements AsyncDisposable {
 
   /** Tells how the cache stands, without contacting the source. */
   async status(): Promise<CacheStatus> {
-    return await readStatus(this.#options.cacheDir, { staleAfterMs: this.#options.staleAfterMs });
+    const { cacheDir, staleAfterMs, staleAfterFailures } = this.#options;
+    return await readStatus(cacheDir, { staleAfterMs, staleAfterFailures });
   }
 
   /** Stops syncs at their next batch, waits for them, and ends the threads. */
@@ -164,18 +168,23 @@ export class StorageSync implements AsyncDisposable {
     meter: ProgressMeter,
   ): Promise<SyncReport> {
     const { cacheDir } = this.#options;
+    const begun = performance.now();
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
       await removeLeftovers(cacheDir);
       const isHealed = await healManifest(cacheDir);
-      const report = await this.#recovering(mode, asked, signal, meter);
+      const report = await this.#breaker.run(
+        async () => await this.#recovering(mode, asked, signal, meter),
+      );
       return isHealed ? { ...report, warnings: [...report.warnings, HEALED] } : report;
     } catch (error) {
       const reason =
         signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
       // The failure itself matters more than a note of it that could not be written.
       await this.#remember(reason).catch(() => undefined);
-      throw reason;
+      const live = isOutage(reason) ? (readManifest(cacheDir)?.live ?? null) : null;
+      if (live === null) throw reason;
+      return skippedReport(reason as SourceError, live, Math.round(performance.now() - begun));
     }
   }
 

@@ -14,6 +14,8 @@ export interface LastError {
 interface CacheNotes {
   /** Since the last complete sync. */
   readonly lastError?: LastError;
+  /** Syncs that failed since then. */
+  readonly failedSyncs?: number;
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
   readonly rows?: Readonly<Record<string, number>>;
 }
@@ -24,7 +26,9 @@ export async function noteFailure(cacheDir: string, error: unknown): Promise<voi
     code: error instanceof StorageSyncError ? error.code : 'UNKNOWN',
     message: describeError(error),
   };
-  await writeNotes(cacheDir, { ...readNotes(cacheDir), lastError });
+  const notes = readNotes(cacheDir);
+  const failedSyncs = (notes.failedSyncs ?? 0) + 1;
+  await writeNotes(cacheDir, { ...notes, lastError, failedSyncs });
 }
 
 export async function noteSuccess(
@@ -37,6 +41,11 @@ export async function noteSuccess(
 /** The last failure since the last complete sync, or null. */
 export function readLastError(cacheDir: string): LastError | null {
   return readNotes(cacheDir).lastError ?? null;
+}
+
+/** How many syncs have failed since the last complete one. */
+export function readFailedSyncs(cacheDir: string): number {
+  return readNotes(cacheDir).failedSyncs ?? 0;
 }
 
 /** Rows of each table after the last complete sync, where that is known. */

@@ -1,5 +1,5 @@
 import { CacheError } from '../errors.js';
-import { DEFAULT_STALE_AFTER_MS } from '../options.js';
+import { DEFAULT_STALE_AFTER_FAILURES, DEFAULT_STALE_AFTER_MS } from '../options.js';
 import { bootId } from './boot.js';
 import type { TableMode } from '../report.js';
 import type { SyncRecord, TablePhase, TableState } from './catalog.js';
@@ -8,7 +8,7 @@ import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflight } from './preflight.js';
-import { readLastError, type LastError } from './state-file.js';
+import { readFailedSyncs, readLastError, type LastError } from './state-file.js';
 
 export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
 
@@ -36,12 +36,16 @@ export interface CacheStatus {
   /** The served tables; before the first complete sync, those of the one that was interrupted. */
   readonly tables: Readonly<Record<string, TableStatus>>;
   readonly lastError: LastError | null;
+  /** Syncs that failed since the last complete one. */
+  readonly failedSyncs: number;
   /** Who writes the cache just now. */
   readonly holder: LockHolder | null;
 }
 
 export interface StatusOptions {
   readonly staleAfterMs?: number | undefined;
+  /** Failed syncs in a row after which it is stale. Default: 1. */
+  readonly staleAfterFailures?: number | undefined;
 }
 
 /** Tells how a cache stands. Never contacts the source, never waits for a sync, and reports damage as a state. */
@@ -53,6 +57,7 @@ export async function readStatus(
   const base = {
     holder,
     lastError: readLastError(cacheDir),
+    failedSyncs: readFailedSyncs(cacheDir),
     lastSyncAt: null,
     ageMs: null,
     tables: {},
@@ -72,9 +77,13 @@ export async function readStatus(
     }
     const { tables, record } = await inspect(dir);
     const age = record ? ageOf(record.asOf, Date.now()) : null;
+    const isFresh =
+      age !== null &&
+      age <= (options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS) &&
+      base.failedSyncs < (options.staleAfterFailures ?? DEFAULT_STALE_AFTER_FAILURES);
     return {
       ...base,
-      state: stateOf(holder, age, options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS),
+      state: stateOf(holder, isFresh),
       generation: manifest.live,
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,
@@ -94,13 +103,9 @@ function ageOf(then: number, now: number): number | null {
   return then - now > CLOCK_TOLERANCE_MS ? null : Math.max(0, now - then);
 }
 
-function stateOf(
-  holder: LockHolder | null,
-  ageMs: number | null,
-  staleAfterMs: number,
-): CacheState {
+function stateOf(holder: LockHolder | null, isFresh: boolean): CacheState {
   if (holder) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
-  return ageMs !== null && ageMs <= staleAfterMs ? 'fresh' : 'stale';
+  return isFresh ? 'fresh' : 'stale';
 }
 
 /**

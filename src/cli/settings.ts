@@ -40,7 +40,10 @@ export interface SyncFlags extends SourceFlags {
 }
 
 /** What reading the cache takes: where it is, and how it is read. */
-export type CacheSettings = Pick<StorageSyncOptions, 'validateChecksums' | 'staleAfterMs'> & {
+export type CacheSettings = Pick<
+  StorageSyncOptions,
+  'validateChecksums' | 'staleAfterMs' | 'staleAfterFailures'
+> & {
   readonly cacheDir: string;
 };
 
@@ -51,6 +54,7 @@ export async function cacheSettings(flags: CacheFlags, secrets: Secrets): Promis
     cacheDir: cacheDirOf(flags, file),
     validateChecksums: file.validateChecksums ?? file.memory?.validateChecksums,
     staleAfterMs: file.staleAfterMs,
+    staleAfterFailures: file.staleAfterFailures,
   };
 }
 

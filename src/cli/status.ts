@@ -10,8 +10,8 @@ export async function status(
   flags: CacheFlags,
   { output, secrets }: CommandContext,
 ): Promise<number> {
-  const { cacheDir, staleAfterMs } = await cacheSettings(flags, secrets);
-  const found = await readStatus(cacheDir, { staleAfterMs });
+  const { cacheDir, ...settings } = await cacheSettings(flags, secrets);
+  const found = await readStatus(cacheDir, settings);
   if (output.json) await output.document(found);
   else await output.write(secrets.redact(statusText(found)));
   return EXIT_DONE;
@@ -31,6 +31,9 @@ function statusText(found: CacheStatus): string {
   if (found.lastError) {
     const { at, code, message } = found.lastError;
     facts.push(`last error  ${code} at ${at}: ${printable(message)}`);
+    facts.push(
+      `failed      ${formatPlural(found.failedSyncs, 'sync')} since the last complete one`,
+    );
   }
   const tables = Object.entries(found.tables).map(([name, table]) => [
     name,

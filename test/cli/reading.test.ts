@@ -253,6 +253,7 @@ void describe('a cache that was never filled', () => {
       generation: null,
       lastSyncAt: null,
       ageMs: null,
+      failedSyncs: 0,
       tables: {},
       lastError: null,
       holder: null,

@@ -10,6 +10,7 @@ import {
   type StorageSyncOptions,
   type SyncReport,
 } from '../../src/index.js';
+import type { SourceErrorCode } from '../../src/errors.js';
 import { assertCacheEquals, readDatabase, recordDigests } from '../support/compare.js';
 import { bytes, changeDatabase, insert, text } from '../support/databases.js';
 import { startHranaServer, type FaultAction, type HranaServer } from '../support/hrana/server.js';
@@ -203,7 +204,10 @@ function testFaults(transport: Transport): void {
   async function failedSync(options: StorageSyncOptions): Promise<SourceError> {
     const begun = performance.now();
     const error = await sync(options).then(
-      () => assert.fail('the sync succeeded'),
+      ({ mode, stale, outage }) => {
+        assert.deepEqual([mode, stale], ['skipped', true], 'the sync succeeded');
+        return new SourceError(outage!.code as SourceErrorCode, outage!.message);
+      },
       (reason: unknown) => reason,
     );
     const took = performance.now() - begun;
@@ -246,11 +250,13 @@ function testFaults(transport: Transport): void {
         assert.equal(error.code, code, error.message);
         assert.deepEqual(await recordDigests(options.cacheDir), digests);
         await using storage = await StorageSync.open({ ...options, pool });
-        assert.equal((await storage.status()).lastError?.code, code);
+        const { state, lastError, failedSyncs } = await storage.status();
+        assert.deepEqual([state, lastError?.code, failedSyncs], ['stale', code, 1]);
         assert.ok(storage.cache.table('b').get('key 7'));
         await storage.sync();
         await assertCacheEquals(file, options.cacheDir);
-        assert.equal((await storage.status()).lastError, null);
+        const { state: again, lastError: none } = await storage.status();
+        assert.deepEqual([again, none], ['fresh', null]);
       });
     }
 

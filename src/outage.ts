@@ -1,0 +1,76 @@
+import {
+  BrokenCircuitError,
+  circuitBreaker,
+  ConsecutiveBreaker,
+  ExponentialBackoff,
+  handleWhen,
+  type CircuitBreakerPolicy,
+} from 'cockatiel';
+import { SourceError } from './errors.js';
+import type { SyncReport } from './report.js';
+
+/** Failures in a row after which a source is left alone for a while. */
+const FAILURES = 5;
+/** How long, in milliseconds: at first, and at most after it doubled again and again. */
+const PAUSE_MS = 1000;
+const MAX_PAUSE_MS = 60_000;
+
+/** Whether a source could not be reached, or did not answer in time; not, when it refused. */
+export function isOutage(error: unknown): error is SourceError {
+  return (
+    error instanceof SourceError &&
+    (error.code === 'SOURCE_UNAVAILABLE' || error.code === 'SOURCE_TIMEOUT')
+  );
+}
+
+/**
+ * Leaves a source alone that keeps failing: a circuit breaker (https://martinfowler.com/bliki/CircuitBreaker.html).
+ *
+ * | state     | a sync                              | succeeds | fails for an outage         | time                     |
+ * |-----------|-------------------------------------|----------|-----------------------------|--------------------------|
+ * | closed    | asks the source                     | closed   | open after five in a row    |                          |
+ * | open      | does not ask                        |          |                             | half open after a pause  |
+ * | half open | asks the source, one sync at a time | closed   | open, with a longer pause   |                          |
+ *
+ * A failure that is no outage says nothing of the source: it changes no state.
+ */
+export class OutageBreaker {
+  readonly #policy: CircuitBreakerPolicy = circuitBreaker(handleWhen(isOutage), {
+    breaker: new ConsecutiveBreaker(FAILURES),
+    halfOpenAfter: new ExponentialBackoff({ initialDelay: PAUSE_MS, maxDelay: MAX_PAUSE_MS }),
+  });
+
+  /** @throws {SourceError} `SOURCE_UNAVAILABLE`, without asking, while the circuit is open. */
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    try {
+      return await this.#policy.execute(work);
+    } catch (error) {
+      if (!(error instanceof BrokenCircuitError)) throw error;
+      throw new SourceError(
+        'SOURCE_UNAVAILABLE',
+        `The source failed ${FAILURES} times in a row or more, and is not asked again for a while.`,
+        { cause: error, hint: 'Sync again later.' },
+      );
+    }
+  }
+}
+
+/** What is told of a sync that the source was not there for. */
+export function skippedReport(
+  error: SourceError,
+  generation: number,
+  durationMs: number,
+): SyncReport {
+  return {
+    mode: 'skipped',
+    durationMs,
+    stale: true,
+    generation,
+    tables: {},
+    retries: 0,
+    transport: 'none',
+    warnings: [`The source is unavailable, and the cache is served as it is. ${error.message}`],
+    validation: { passed: true, checks: [] },
+    outage: { code: error.code, message: error.message },
+  };
+}
