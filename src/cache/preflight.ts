@@ -33,12 +33,15 @@ export function preflight(generationDir: string): void {
     throw cacheIoError(error, path);
   }
   try {
-    const { size } = fstatSync(fd);
     const first = readMeta(fd, 0);
-    if (first === null)
+    if (first === null) {
+      const { size } = fstatSync(fd);
       throw corrupt(path, `its ${size} bytes do not begin with an LMDB meta page`);
+    }
     const second = readMeta(fd, first.pageSize);
     if (second === null) throw corrupt(path, 'its second meta page is damaged');
+    // After the meta pages: a commit in between makes the file longer, and then writes a meta page that says so.
+    const { size } = fstatSync(fd);
     const newest = second.transaction > first.transaction ? second : first;
     const needed = (newest.lastPage + 1n) * BigInt(first.pageSize);
     if (BigInt(size) < needed && newest.lastPage >= BigInt(META_PAGES)) {
