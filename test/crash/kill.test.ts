@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import type { Fault } from '../support/kill/fault.js';
+import { BEGINNING, ENDING, READING, SWEEPING } from '../support/kill/points.js';
 import { Random } from '../support/random.js';
 import { Chain } from './chain.js';
 import { SCENARIOS, type Scenario } from './scenarios.js';
@@ -13,46 +14,7 @@ const LEAST_KILLS = 200;
 const RANDOM_KILLS = 6;
 const LONGEST_SYNC_MS = 450;
 
-const BEGINNING = [
-  'manifest:opened',
-  'begin:written',
-  'begin:renamed',
-  'generation:directory-made',
-  'environment:before-open',
-  'environment:opened',
-  'schema:before-read',
-  'prepare:received',
-  'prepare:before-commit',
-  'prepare:after-commit',
-  'prepare:done',
-];
-const READING = [
-  'page:before-read',
-  'page:after-read',
-  'page:encoded',
-  'write:received',
-  'write:before-put',
-  'write:after-put',
-  'write:before-commit',
-  'write:after-commit',
-  'write:done',
-];
-const SWEEPING = ['sweep:received', 'sweep:before-commit', 'sweep:after-commit', 'sweep:done'];
-const ENDING = [
-  'complete:received',
-  'complete:before-commit',
-  'complete:after-commit',
-  'complete:done',
-  'close:received',
-  'close:before-flush',
-  'close:flushed',
-  'close:done',
-  'publish:written',
-  'publish:renamed',
-  'generation:before-remove',
-  'generation:removed',
-];
-const POINTS = [...BEGINNING, ...READING, ...SWEEPING, ...ENDING];
+const POINTS: readonly string[] = [...BEGINNING, ...READING, ...SWEEPING, ...ENDING];
 
 /** Where a scenario never comes to. */
 const NOT_IN: Readonly<Record<string, (scenario: Scenario) => boolean>> = {
