@@ -7,7 +7,7 @@ import { join } from 'node:path';
  * manifest.json        which generation is served, and which is being built
  * state.json           the last failure, for `status`
  * lock                 held by the one process that may write
- * generations/1/       an LMDB environment: data.mdb, lock.mdb
+ * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock
  * ```
  */
 export function manifestPath(cacheDir: string): string {
