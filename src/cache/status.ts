@@ -31,7 +31,7 @@ export interface CacheStatus {
   /** The generation that is served, or null. */
   readonly generation: number | null;
   readonly lastSyncAt: string | null;
-  /** How old the oldest data may be: the time since its reading began. */
+  /** How old the oldest data may be: the time since its reading began. Null where the clock was set back since. */
   readonly ageMs: number | null;
   /** The served tables; before the first complete sync, those of the one that was interrupted. */
   readonly tables: Readonly<Record<string, TableStatus>>;
@@ -57,7 +57,7 @@ export async function readStatus(
     ageMs: null,
     tables: {},
   };
-  let manifest: Manifest | null;
+  let manifest: Manifest | null | undefined;
   try {
     manifest = readManifest(cacheDir);
     const shown = shownGeneration(manifest, holder);
@@ -71,20 +71,34 @@ export async function readStatus(
       return { ...base, state: 'empty', generation: null, tables };
     }
     const { tables, record } = await inspect(dir);
-    const age = record ? Math.max(0, Date.now() - record.asOf) : null;
+    const staleAfterMs = options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS;
+    const age = record ? ageSince(record.asOf, staleAfterMs) : null;
     return {
       ...base,
-      state: stateOf(holder, age, options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS),
+      state: stateOf(holder, age, staleAfterMs),
       generation: manifest.live,
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,
       tables,
     };
   } catch (error) {
+    // Another generation may have been published between the look at the manifest and at this one, which is gone then.
+    if (manifest !== undefined && readManifest(cacheDir)?.live !== manifest?.live) {
+      return await readStatus(cacheDir, options);
+    }
     if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
     const lastError = { at: new Date().toISOString(), code: error.code, message: error.message };
     return { ...base, lastError, state: 'corrupt', generation: null };
   }
+}
+
+/**
+ * How long ago that was, or null when nobody knows: where it lies so far ahead that the clock must have been set back
+ * since.
+ */
+function ageSince(asOf: number, staleAfterMs: number): number | null {
+  const age = Date.now() - asOf;
+  return age < -staleAfterMs ? null : Math.max(0, age);
 }
 
 function stateOf(
