@@ -10,6 +10,7 @@ import {
   type SyncRecord,
   type TableState,
 } from './catalog.js';
+import { CommitLock } from './commit-lock.js';
 import { cacheIoError, FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
@@ -56,6 +57,7 @@ export interface EnvironmentOptions {
  * opens it first hold for all: so readers open it as writers do.
  */
 export class Environment {
+  readonly #commits: CommitLock;
   readonly #root: RootDatabase<Buffer, Buffer>;
   readonly #meta: BytesDatabase;
   readonly #databases = new Map<string, BytesDatabase>();
@@ -70,15 +72,19 @@ export class Environment {
     this.setBack = options.setBack ?? false;
     const files = [dataPath(generationDir), join(generationDir, 'lock.mdb')];
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
+    this.#commits = openCommitLock(generationDir);
     try {
-      this.#root = open<Buffer, Buffer>(generationDir, {
-        ...BYTES,
-        noSubdir: false,
-        maxDbs: MAX_DATABASES,
-        ...(this.#unpublished ? { noSync: true } : {}),
-      });
+      this.#root = this.#commits.hold(() =>
+        open<Buffer, Buffer>(generationDir, {
+          ...BYTES,
+          noSubdir: false,
+          maxDbs: MAX_DATABASES,
+          ...(this.#unpublished ? { noSync: true } : {}),
+        }),
+      );
       this.#meta = this.database('meta');
     } catch (error) {
+      this.#commits.close();
       throw lmdbError(error, generationDir);
     }
   }
@@ -88,7 +94,7 @@ export class Environment {
     let database = this.#databases.get(name);
     if (!database) {
       try {
-        database = this.#root.openDB<Buffer, Buffer>(name, BYTES);
+        database = this.#commits.hold(() => this.#root.openDB<Buffer, Buffer>(name, BYTES));
       } catch (error) {
         throw lmdbError(error, this.#dir);
       }
@@ -122,7 +128,7 @@ export class Environment {
   /** Runs `write` in one transaction. The block must be synchronous and return nothing that waits. */
   transaction<T>(write: () => T): T {
     try {
-      return this.#root.transactionSync(write);
+      return this.#commits.hold(() => this.#root.transactionSync(write));
     } catch (error) {
       throw lmdbError(error, this.#dir);
     }
@@ -218,6 +224,7 @@ export class Environment {
   async close(): Promise<void> {
     if (--this.#users > 0) return;
     await this.#root.close();
+    this.#commits.close();
     if (!this.#unpublished) return;
     const path = dataPath(this.#dir);
     try {
@@ -235,6 +242,14 @@ export class Environment {
   #read<T>(key: Buffer, transaction?: ReadTransaction): T | undefined {
     const bytes = this.#meta.get(key, transaction ? { transaction } : undefined);
     return bytes === undefined ? undefined : unpackMeta<T>(bytes);
+  }
+}
+
+function openCommitLock(generationDir: string): CommitLock {
+  try {
+    return new CommitLock(generationDir);
+  } catch (error) {
+    throw cacheIoError(error, generationDir);
   }
 }
 

@@ -7,7 +7,7 @@ import { join } from 'node:path';
  * manifest.json        which generation is served, and which is being built; manifest.backup.json is a copy
  * state.json           the last failure, and how many rows each table had
  * lock                 held by the one process that may write
- * generations/1/       an LMDB environment: data.mdb, lock.mdb; and seal.json
+ * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock, seal.json
  * ```
  */
 export function manifestPath(cacheDir: string): string {

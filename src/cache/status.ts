@@ -62,7 +62,7 @@ export async function readStatus(
     ageMs: null,
     tables: {},
   };
-  let manifest: Manifest | null;
+  let manifest: Manifest | null | undefined;
   try {
     manifest = readManifest(cacheDir);
     const shown = shownGeneration(manifest, holder);
@@ -90,6 +90,10 @@ export async function readStatus(
       tables,
     };
   } catch (error) {
+    // Another generation may have been published between the look at the manifest and at this one, which is gone then.
+    if (manifest !== undefined && readManifest(cacheDir)?.live !== manifest?.live) {
+      return await readStatus(cacheDir, options);
+    }
     if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
     const lastError = { at: new Date().toISOString(), code: error.code, message: error.message };
     return { ...base, lastError, state: 'corrupt', generation: null };

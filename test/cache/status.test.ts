@@ -1,12 +1,25 @@
 import assert from 'node:assert/strict';
+import fs from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { describe, it } from 'node:test';
-import { readStatus, StorageSync } from '../../src/index.js';
+import { readStatus, StorageSync, type StorageSyncOptions } from '../../src/index.js';
+import { manifestPath } from '../../src/cache/layout.js';
 import { changeDatabase } from '../support/databases.js';
 import { TempDirectory } from '../support/temp.js';
 
 const HOUR_MS = 3_600_000;
+const { readFileSync } = fs;
 
-void describe('the status', () => {
+async function withSource(
+  use: (options: StorageSyncOptions, dir: TempDirectory) => Promise<void>,
+): Promise<void> {
+  await using dir = await TempDirectory.make();
+  const file = dir.join('source.db');
+  changeDatabase(file, `CREATE TABLE t (k INTEGER PRIMARY KEY); INSERT INTO t VALUES (1)`);
+  await use({ source: { url: `file:${file}` }, cacheDir: dir.join('cache') }, dir);
+}
+
+void describe('the status of a cache', () => {
   for (const [what, shift, state] of [
     ['fresh while the cache is young', 1000, 'fresh'],
     ['stale when the cache is old', HOUR_MS, 'stale'],
@@ -31,4 +44,28 @@ void describe('the status', () => {
       assert.equal(status.ageMs === null, shift === -HOUR_MS);
     });
   }
+
+  void it('is that of the generation which is published while it is looked at', async () => {
+    await withSource(async (options) => {
+      const { cacheDir } = options;
+      await using storage = await StorageSync.open(options);
+      await storage.sync();
+      const before = readFileSync(manifestPath(cacheDir), 'utf8');
+      await storage.rebuild();
+      let looks = 0;
+      fs.readFileSync = ((...args: Parameters<typeof readFileSync>) => {
+        if (args[0] === manifestPath(cacheDir) && looks++ === 0) return before;
+        return readFileSync(...args);
+      }) as typeof readFileSync;
+      syncBuiltinESMExports();
+      try {
+        const { state, generation } = await readStatus(cacheDir);
+        assert.deepEqual([state, generation], ['fresh', 2]);
+        assert.ok(looks > 1);
+      } finally {
+        Object.assign(fs, { readFileSync });
+        syncBuiltinESMExports();
+      }
+    });
+  });
 });

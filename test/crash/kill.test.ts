@@ -2,6 +2,8 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { describe, it, type TestContext } from 'node:test';
 import type { Fault } from '../support/kill/fault.js';
+import { BEGINNING, ENDING, READING, SWEEPING } from '../support/kill/points.js';
+import { Random } from '../support/random.js';
 import { Chain } from './chain.js';
 import { SCENARIOS, type Scenario } from './scenarios.js';
 
@@ -12,46 +14,7 @@ const LEAST_KILLS = 200;
 const RANDOM_KILLS = 6;
 const LONGEST_SYNC_MS = 450;
 
-const BEGINNING = [
-  'manifest:opened',
-  'begin:written',
-  'begin:renamed',
-  'generation:directory-made',
-  'environment:before-open',
-  'environment:opened',
-  'schema:before-read',
-  'prepare:received',
-  'prepare:before-commit',
-  'prepare:after-commit',
-  'prepare:done',
-];
-const READING = [
-  'page:before-read',
-  'page:after-read',
-  'page:encoded',
-  'write:received',
-  'write:before-put',
-  'write:after-put',
-  'write:before-commit',
-  'write:after-commit',
-  'write:done',
-];
-const SWEEPING = ['sweep:received', 'sweep:before-commit', 'sweep:after-commit', 'sweep:done'];
-const ENDING = [
-  'complete:received',
-  'complete:before-commit',
-  'complete:after-commit',
-  'complete:done',
-  'close:received',
-  'close:before-flush',
-  'close:flushed',
-  'close:done',
-  'publish:written',
-  'publish:renamed',
-  'generation:before-remove',
-  'generation:removed',
-];
-const POINTS = [...BEGINNING, ...READING, ...SWEEPING, ...ENDING];
+const POINTS: readonly string[] = [...BEGINNING, ...READING, ...SWEEPING, ...ENDING];
 
 /** Where a scenario never comes to. */
 const NOT_IN: Readonly<Record<string, (scenario: Scenario) => boolean>> = {
@@ -77,13 +40,13 @@ void describe('a process killed in a sync', () => {
     () => {
       SCENARIOS.forEach((scenario, i) => {
         void it(scenario.name, async (t) => {
-          const random = randomFrom(seed + i);
+          const random = new Random(seed + i);
           await using chain = await Chain.begin(scenario);
           for (const fault of faultsFor(scenario, random)) await killAt(t, chain, fault);
           await chain.finish();
           // A sync that was quicker than the kill does not count.
           for (let n = 0, left = RANDOM_KILLS; n < 2 * RANDOM_KILLS && left > 0; n++) {
-            const end = await chain.kill({ afterMs: Math.floor(random() * LONGEST_SYNC_MS) });
+            const end = await chain.kill({ afterMs: random.int(0, LONGEST_SYNC_MS - 1) });
             if (end.kind !== 'killed') continue;
             count('an instant');
             left--;
@@ -107,14 +70,14 @@ void describe('a process killed in a sync', () => {
   });
 });
 
-function faultsFor(scenario: Scenario, random: () => number): Fault[] {
+function faultsFor(scenario: Scenario, random: Random): Fault[] {
   const applies = (point: string) => !(NOT_IN[point] ?? NOT_IN[point.split(':')[0]!])?.(scenario);
   const reading = [...READING, ...READING].map((point) =>
-    at(point, 1 + Math.floor(random() * (point.endsWith('-put') ? 60 : 3))),
+    at(point, random.int(1, point.endsWith('-put') ? 60 : 3)),
   );
   return [
     ...BEGINNING.map((point) => at(point)),
-    ...shuffled(reading, random),
+    ...random.shuffled(reading),
     ...SWEEPING.map((point) => at(point)),
     ...ENDING.map((point) => at(point)),
   ].filter(({ point }) => applies(point));
@@ -143,21 +106,4 @@ function at(point: string, occurrence = 1): Fault {
 
 function count(point: string): void {
   kills.set(point, (kills.get(point) ?? 0) + 1);
-}
-
-function shuffled<T>(list: readonly T[], random: () => number): T[] {
-  return list
-    .map((item) => ({ item, order: random() }))
-    .sort((a, b) => a.order - b.order)
-    .map(({ item }) => item);
-}
-
-/** Mulberry32. */
-function randomFrom(state: number): () => number {
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
-  };
 }

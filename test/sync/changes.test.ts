@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
-import fc from '../support/fast-check.js';
 import {
   openChangeLog,
   StorageSync,
@@ -10,7 +9,9 @@ import {
 } from '../../src/index.js';
 import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase, insert } from '../support/databases.js';
+import fc from '../support/fast-check.js';
 import { startHranaServer } from '../support/hrana/server.js';
+import { commit, KEYED_TABLES, transaction } from '../support/keyed-tables.js';
 import { TempDirectory } from '../support/temp.js';
 
 const SEED = 20_261_122;
@@ -22,91 +23,6 @@ before(() => {
 after(async () => {
   await pool.close();
 });
-
-/** Tables of every kind of key that can be captured; `u` is unique besides. */
-const TABLES = {
-  rowid: 'CREATE TABLE rowid (k INTEGER PRIMARY KEY, u UNIQUE, v)',
-  texts: 'CREATE TABLE texts (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, v)',
-  without: 'CREATE TABLE without (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, v) WITHOUT ROWID',
-  nullable: 'CREATE TABLE nullable (k TEXT PRIMARY KEY, u, v)',
-  nocase: 'CREATE TABLE nocase (k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, u UNIQUE, v)',
-  blobs: 'CREATE TABLE blobs (k BLOB PRIMARY KEY NOT NULL, u, v)',
-} as const;
-const NAMES = Object.keys(TABLES) as (keyof typeof TABLES)[];
-
-/** Small domains, so that keys and unique values meet. */
-const number = fc.integer({ min: 1, max: 9 });
-const text = fc.constantFrom('a', 'A', 'b', 'B', 'é', '', '1', 'x y');
-const statement = fc
-  .tuple(
-    fc.constantFrom(...NAMES),
-    fc.constantFrom(
-      'INSERT OR REPLACE',
-      'INSERT OR IGNORE',
-      'upsert',
-      'update',
-      'update key',
-      'UPDATE OR REPLACE',
-      'UPDATE OR IGNORE',
-      'shift',
-      'delete',
-      'delete all',
-      'null key',
-      'swap',
-    ),
-    text,
-    text,
-    number,
-  )
-  .map(([table, kind, a, b, n]): string => {
-    const literal = (value: string) => `'${value}'`;
-    const key = (value: string) =>
-      table === 'rowid' ? String((value.codePointAt(0) ?? 7) % 9) : literal(value);
-    switch (kind) {
-      case 'INSERT OR REPLACE':
-      case 'INSERT OR IGNORE':
-        return `${kind} INTO ${table} VALUES (${key(a)}, ${literal(b)}, ${n})`;
-      case 'upsert':
-        return `INSERT INTO ${table} VALUES (${key(a)}, NULL, ${n}) ON CONFLICT (k) DO UPDATE SET v = excluded.v + 1`;
-      case 'update':
-        return `UPDATE ${table} SET v = ${n} WHERE k >= ${key(a)}`;
-      case 'update key':
-        return `UPDATE OR IGNORE ${table} SET k = ${key(b)} WHERE k = ${key(a)}`;
-      case 'UPDATE OR REPLACE':
-      case 'UPDATE OR IGNORE':
-        return `${kind} ${table} SET k = ${key(b)}, u = ${literal(a)} WHERE v = ${n}`;
-      case 'shift':
-        return table === 'rowid'
-          ? 'UPDATE OR REPLACE rowid SET k = k + 1'
-          : `UPDATE OR REPLACE ${table} SET k = k || 'x' WHERE length(k) < 4`;
-      case 'delete':
-        return `DELETE FROM ${table} WHERE v = ${n}`;
-      case 'delete all':
-        return `DELETE FROM ${table}`;
-      case 'null key':
-        return `INSERT INTO nullable VALUES (NULL, ${literal(a)}, ${n}); UPDATE nullable SET v = v + 1 WHERE k IS NULL AND u = ${literal(b)}`;
-      case 'swap':
-        return `UPDATE OR IGNORE ${table} SET u = CASE u WHEN ${literal(a)} THEN ${literal(b)} ELSE u END`;
-    }
-  });
-
-const transaction = fc
-  .tuple(fc.array(statement, { minLength: 1, maxLength: 8 }), fc.boolean(), fc.boolean())
-  .map(([statements, rollsBack, recursive]) => ({ statements, rollsBack, recursive }));
-
-interface Transaction {
-  readonly statements: readonly string[];
-  readonly rollsBack: boolean;
-  readonly recursive: boolean;
-}
-
-function commit(file: string, { statements, rollsBack, recursive }: Transaction): void {
-  changeDatabase(file, (db) => {
-    db.exec(`PRAGMA recursive_triggers = ${recursive ? 'on' : 'off'}; BEGIN`);
-    for (const sql of statements) db.exec(sql);
-    db.exec(rollsBack ? 'ROLLBACK' : 'COMMIT');
-  });
-}
 
 async function sync(options: StorageSyncOptions, full = false): Promise<SyncReport> {
   await using storage = await StorageSync.open({ ...options, pool });
@@ -140,7 +56,7 @@ void describe('the change log', () => {
           fc.array(transaction, { minLength: 1, maxLength: 12 }),
           fc.constantFrom(1, 3, 1000),
           async (history, batchSize) => {
-            await withCaptured(Object.values(TABLES).join(';'), async (file, own) => {
+            await withCaptured(Object.values(KEYED_TABLES).join(';'), async (file, own) => {
               await using server = way === 'http' ? await startHranaServer({ file }) : null;
               const source = server ? { url: server.httpUrl } : own.source;
               const options = { ...own, source, batchSize };
@@ -160,7 +76,7 @@ void describe('the change log', () => {
   }
 
   void it('costs what changed: no row is read where none did', async () => {
-    await withCaptured(TABLES.texts, async (file, options) => {
+    await withCaptured(KEYED_TABLES.texts, async (file, options) => {
       const rows = Array.from({ length: 5000 }, (_, i) => [`k${i}`, BigInt(i), null]);
       changeDatabase(file, (db) => insert(db, 'texts', rows));
       assert.equal((await sync(options)).tables['texts']?.mode, 'full');
@@ -210,7 +126,7 @@ void describe('the change log', () => {
   });
 
   void it('is kept by a compaction as far as a cache still needs it', async () => {
-    await withCaptured(TABLES.texts, async (file, options) => {
+    await withCaptured(KEYED_TABLES.texts, async (file, options) => {
       await sync(options);
       changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2), ('c', 3, 3)`);
       await using log = await openChangeLog(options.source);
@@ -246,7 +162,7 @@ void describe('the change log', () => {
     },
   })) {
     void it(`is not followed where it ${what}: the table is read in full`, async () => {
-      await withCaptured(TABLES.texts, async (file, options) => {
+      await withCaptured(KEYED_TABLES.texts, async (file, options) => {
         changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2)`);
         await sync(options);
         changeDatabase(
@@ -263,7 +179,7 @@ void describe('the change log', () => {
   }
 
   void it('is not followed where that is not wanted', async () => {
-    await withCaptured(TABLES.texts, async (file, options) => {
+    await withCaptured(KEYED_TABLES.texts, async (file, options) => {
       await sync(options);
       changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1)`);
       assert.equal((await sync(options, true)).mode, 'full');
@@ -273,7 +189,7 @@ void describe('the change log', () => {
   });
 
   void it('takes a row out that can no longer be cached, and names it', async () => {
-    await withCaptured(TABLES.texts, async (file, options) => {
+    await withCaptured(KEYED_TABLES.texts, async (file, options) => {
       changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2)`);
       const kept = { ...options, onRowError: 'quarantine' as const };
       await sync(kept);

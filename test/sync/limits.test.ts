@@ -12,6 +12,12 @@ import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import fc from '../support/fast-check.js';
 import { startHranaServer } from '../support/hrana/server.js';
+import {
+  LIMITED_SCHEMA,
+  limitedStatement,
+  limitedTables,
+  limitedWhere,
+} from '../support/limited-tables.js';
 import { TempDirectory } from '../support/temp.js';
 
 const SEED = 20_261_123;
@@ -25,99 +31,6 @@ after(async () => {
   await pool.close();
 });
 
-/** Tables with a limit by each kind of key, and one that refers to two of them. */
-const SCHEMA = `
-  CREATE TABLE texts (k TEXT PRIMARY KEY NOT NULL, t, v);
-  CREATE TABLE without (k TEXT, k2 INTEGER, t, v, PRIMARY KEY (k, k2)) WITHOUT ROWID;
-  CREATE TABLE nullable (k TEXT PRIMARY KEY, t, v);
-  CREATE TABLE nocase (k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, t TEXT COLLATE NOCASE, v);
-  CREATE TABLE notes (id INTEGER PRIMARY KEY, kind TEXT, text_k TEXT, without_k TEXT, without_k2 INTEGER, v);
-  CREATE INDEX notes_by_text ON notes (text_k)`;
-const LIMITED = ['texts', 'without', 'nullable', 'nocase'] as const;
-const limit = { count: LIMIT, newestBy: 't' };
-const tables = [
-  ...LIMITED.map((name) => defineTable({ name, limit })),
-  defineTable({
-    name: 'notes',
-    references: [
-      { columns: ['text_k'], table: 'texts', when: { column: 'kind', equals: 'text' } },
-      { columns: ['without_k', 'without_k2'], table: 'without' },
-    ],
-  }),
-];
-
-/** What the cache must hold, said in another way than the library says it. */
-const isNewest = (table: string, key: string, same: string) =>
-  `(SELECT count(*) FROM ${table} o WHERE ${table}.t IS NULL AND o.t IS NOT NULL OR o.t > ${table}.t ` +
-  `OR (o.t IS ${table}.t AND (${key}) > (${same}))) < ${LIMIT}`;
-const NEWEST = {
-  texts: isNewest('texts', 'o.k', 'texts.k'),
-  without: isNewest('without', 'o.k, o.k2', 'without.k, without.k2'),
-  nocase: isNewest('nocase', 'o.k', 'nocase.k'),
-  nullable:
-    '(SELECT count(*) FROM nullable o WHERE nullable.t IS NULL AND o.t IS NOT NULL OR o.t > nullable.t OR (o.t IS nullable.t AND ' +
-    '(nullable.k IS NULL AND o.k IS NOT NULL OR o.k > nullable.k OR (o.k IS nullable.k AND o.rowid > nullable.rowid)))) ' +
-    `< ${LIMIT}`,
-};
-const where = {
-  ...NEWEST,
-  notes:
-    `NOT EXISTS (SELECT 1 FROM texts WHERE kind = 'text' AND k = text_k AND NOT (${NEWEST.texts})) AND ` +
-    `NOT EXISTS (SELECT 1 FROM without WHERE k = without_k AND k2 = without_k2 AND NOT (${NEWEST.without}))`,
-};
-
-const key = fc.constantFrom('a', 'b', 'c', 'd', 'e', 'f', 'g', 'h', 'i', 'j', 'é', '');
-const number = fc.integer({ min: 1, max: 4 });
-/** Few values, so that there are ties at the limit; of several storage classes. */
-const time = fc.constantFrom('1', '2', '2', '3', '3', '4', '5', 'NULL', "'x'", "'X'", '2.5');
-const statement = fc
-  .tuple(
-    fc.constantFrom(...LIMITED, ...(['texts', 'notes', 'notes', 'notes'] as const)),
-    fc.constantFrom(
-      'put',
-      'put',
-      'put',
-      'put',
-      'put',
-      'put',
-      'touch',
-      'move',
-      'delete',
-      'delete newest',
-      'null',
-      'key',
-    ),
-    key,
-    key,
-    number,
-    time,
-  )
-  .map(([table, kind, a, b, n, t]): string => {
-    if (table === 'notes') {
-      const id = (a.codePointAt(0) ?? 0) + n * 256;
-      if (kind.startsWith('delete')) return `DELETE FROM notes WHERE id = ${id}`;
-      const isText = n % 2 === 0;
-      return `INSERT OR REPLACE INTO notes VALUES (${id}, '${isText ? 'text' : 'other'}', '${b}', '${a}', ${n}, ${n})`;
-    }
-    const columns = table === 'without' ? `'${a}', ${n}` : `'${a}'`;
-    switch (kind) {
-      case 'touch':
-        return `UPDATE ${table} SET v = ${n} WHERE k >= '${a}'`;
-      case 'move':
-        return `UPDATE ${table} SET t = ${t} WHERE k = '${a}'`;
-      case 'key':
-        return `UPDATE OR IGNORE ${table} SET k = '${b}' WHERE k = '${a}'`;
-      case 'delete':
-        return `DELETE FROM ${table} WHERE k = '${a}'`;
-      case 'delete newest':
-        return `DELETE FROM ${table} WHERE k IN (SELECT k FROM ${table} ORDER BY t DESC LIMIT ${n})`;
-      case 'null':
-        return `INSERT INTO nullable VALUES (NULL, ${t}, ${n})`;
-      default:
-        return `INSERT OR REPLACE INTO ${table} VALUES (${columns}, ${t}, ${n})`;
-    }
-  });
-
 async function sync(options: StorageSyncOptions, allowLoss = false): Promise<SyncReport> {
   await using storage = await StorageSync.open({ ...options, pool });
   return await storage.sync({ allowLoss });
@@ -128,10 +41,14 @@ async function withCaptured(
 ): Promise<void> {
   await using dir = await TempDirectory.make();
   const file = dir.join('source.db');
-  changeDatabase(file, `PRAGMA journal_mode = WAL; ${SCHEMA}`);
+  changeDatabase(file, `PRAGMA journal_mode = WAL; ${LIMITED_SCHEMA}`);
   await using log = await openChangeLog({ url: `file:${file}` });
   await log.install();
-  await use(file, { source: { url: `file:${file}` }, cacheDir: dir.join('cache'), tables });
+  await use(file, {
+    source: { url: `file:${file}` },
+    cacheDir: dir.join('cache'),
+    tables: limitedTables(LIMIT),
+  });
 }
 
 void describe('tables with a limit, and tables that refer to them, by the change log', () => {
@@ -140,7 +57,7 @@ void describe('tables with a limit, and tables that refer to them, by the change
       const modes = new Set<string>();
       await fc.assert(
         fc.asyncProperty(
-          fc.array(fc.array(statement, { minLength: 1, maxLength: 10 }), {
+          fc.array(fc.array(limitedStatement, { minLength: 1, maxLength: 10 }), {
             minLength: 1,
             maxLength: 12,
           }),
@@ -156,7 +73,7 @@ void describe('tables with a limit, and tables that refer to them, by the change
                 const report = await sync(options);
                 modes.add(report.mode);
                 if (batchSize === 1000) assert.equal(report.mode, 'incremental');
-                await assertCacheEquals(file, options.cacheDir, { where });
+                await assertCacheEquals(file, options.cacheDir, { where: limitedWhere(LIMIT) });
               }
             });
           },

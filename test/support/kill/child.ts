@@ -17,8 +17,10 @@ const pool = new WorkerPool({ urls: FAULTY_WORKER_URLS, readerThreads: order.rea
 const storage = await StorageSync.open({ ...order.options, pool });
 writeSync(1, STARTED);
 let result: ChildResult;
+const { full, allowLoss, abortAfterMs } = order;
+const signal = abortAfterMs === undefined ? undefined : AbortSignal.timeout(abortAfterMs);
 try {
-  const report = await (order.mode === 'sync' ? storage.sync() : storage.rebuild());
+  const report = await storage[order.mode]({ full, allowLoss, signal });
   result = { report, rowsFetched: fault.rowsFetched };
 } catch (error) {
   const code = error instanceof StorageSyncError ? error.code : null;

@@ -4,7 +4,7 @@ import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { countRowsFetched, reachAsync } from './fault.js';
-import { WatchedConnection } from './watched-connection.js';
+import { watched, WrappedConnection } from './watched-connection.js';
 
 class WatchedReaderHost extends ReaderHost {
   override async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
@@ -17,7 +17,7 @@ class WatchedReaderHost extends ReaderHost {
 
 const host = new WatchedReaderHost({
   checksum: await loadChecksum(),
-  connect: async (config) => new WatchedConnection(await connect(config)),
+  connect: async (config) => new WrappedConnection(await connect(config), watched),
 });
 onSessionEnded((session) => host.endSession(session));
 

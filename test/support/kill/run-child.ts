@@ -10,6 +10,10 @@ export interface ChildOrder {
   readonly options: StorageSyncOptions;
   readonly readerThreads: number;
   readonly fault: Fault | null;
+  readonly full?: boolean;
+  readonly allowLoss?: boolean;
+  /** Abort the sync by its signal, this long after it began. */
+  readonly abortAfterMs?: number;
 }
 
 export type ChildResult =
@@ -26,23 +30,32 @@ export interface ChildRunOptions {
   readonly killAfterMs?: number;
   /** A shell prefix to start the child with, such as limits. `"$@"` stands for the child. */
   readonly shell?: string;
+  /** How far ahead the child's clock is. */
+  readonly clockAheadMs?: number;
 }
 
 /** What the child says on stdout as its sync begins. */
 export const STARTED = 'started\n';
 
+/** The variable that tells `shifted-clock.js` how far ahead the clock is, in ms. */
+export const CLOCK_AHEAD = 'STORAGE_SYNC_TEST_CLOCK_AHEAD_MS';
+const SHIFTED_CLOCK = new URL('./shifted-clock.js', import.meta.url).href;
 const CHILD = fileURLToPath(new URL('./child.js', import.meta.url));
 const LONGEST_RUN_MS = 60_000;
 
 /** Runs a child to its end, whatever that is. A child that hangs is an error. */
 export async function runChild(
   order: ChildOrder,
-  { killAfterMs, shell }: ChildRunOptions = {},
+  { killAfterMs, shell, clockAheadMs }: ChildRunOptions = {},
 ): Promise<ChildEnd> {
-  const command = [process.execPath, CHILD, JSON.stringify(order)];
+  const clock = clockAheadMs === undefined ? [] : ['--import', SHIFTED_CLOCK];
+  const command = [process.execPath, ...clock, CHILD, JSON.stringify(order)];
   const [file, ...args] =
     shell === undefined ? command : ['/bin/sh', '-c', shell, 'sh', ...command];
-  const child = spawn(file!, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(file!, args, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    env: { ...process.env, [CLOCK_AHEAD]: String(clockAheadMs ?? 0) },
+  });
   const startedAt = performance.now();
   let stdout = '';
   let stderr = '';

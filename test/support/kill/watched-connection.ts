@@ -1,14 +1,18 @@
 import type { Query, SourceConnection } from '../../../src/source/connection.js';
 import { reachAsync } from './fault.js';
 
-/** A connection with a point before and after each statement: `page:…` for rows of a table, else `schema:…`. */
-export class WatchedConnection implements SourceConnection {
+type Wrap = (query: Query) => Query;
+
+/** A connection whose every statement goes through a wrapper. */
+export class WrappedConnection implements SourceConnection {
   readonly #inner: SourceConnection;
+  readonly #wrap: Wrap;
   readonly query: Query;
 
-  constructor(inner: SourceConnection) {
+  constructor(inner: SourceConnection, wrap: Wrap) {
     this.#inner = inner;
-    this.query = watched(inner.query);
+    this.#wrap = wrap;
+    this.query = wrap(inner.query);
   }
 
   get transport(): 'native' | 'client' {
@@ -32,7 +36,7 @@ export class WatchedConnection implements SourceConnection {
   }
 
   async snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T> {
-    return await this.#inner.snapshot(async (query) => await read(watched(query)), signal);
+    return await this.#inner.snapshot(async (query) => await read(this.#wrap(query)), signal);
   }
 
   async close(): Promise<void> {
@@ -40,7 +44,8 @@ export class WatchedConnection implements SourceConnection {
   }
 }
 
-function watched(query: Query): Query {
+/** Puts a point before and after each statement: `page:…` for rows of a table, else `schema:…`. */
+export function watched(query: Query): Query {
   return async (sql, params) => {
     const isPage = / ORDER BY .* LIMIT \d/s.test(sql) && !/^SELECT count\(/i.test(sql);
     await reachAsync(isPage ? 'page:before-read' : 'schema:before-read');

@@ -1,0 +1,98 @@
+import { Random } from '../support/random.js';
+import { TempDirectory } from '../support/temp.js';
+import { ACTIONS, FAST_ACTIONS } from './actions.js';
+import { quietOrder } from './actions/orders.js';
+import { History, type Way } from './history.js';
+import type { Journal } from './journal.js';
+import { MODES, type ModeName } from './modes.js';
+import { ReadingProcess } from './reading-process.js';
+import type { SyncRunner } from './sync-order.js';
+
+/** One history to run. */
+export interface HistoryOrder {
+  readonly seed: number;
+  readonly mode: ModeName;
+  readonly way: Way;
+  /** Whether its syncs run in this process. */
+  readonly isFast: boolean;
+  readonly runner: SyncRunner;
+  readonly journal: Journal;
+}
+
+/** Something that must not be. */
+export class Violation extends Error {
+  override readonly name = 'Violation';
+  readonly seed: number;
+  readonly step: number;
+  readonly action: string;
+  /** Where the source and the cache are, for a look. */
+  readonly directory: string;
+
+  constructor(
+    at: {
+      readonly seed: number;
+      readonly step: number;
+      readonly action: string;
+      readonly directory: string;
+    },
+    cause: unknown,
+  ) {
+    const what = cause instanceof Error ? cause.message : String(cause);
+    super(`seed ${at.seed}, step ${at.step} (${at.action}): ${what}`, { cause });
+    this.seed = at.seed;
+    this.step = at.step;
+    this.action = at.action;
+    this.directory = at.directory;
+  }
+}
+
+/**
+ * Runs one history to its end: a number of actions, then quiet. The source and the cache are left where they are when
+ * something is found.
+ *
+ * @throws {Violation}
+ */
+export async function runHistory(order: HistoryOrder): Promise<void> {
+  const { seed, way, isFast, runner, journal } = order;
+  const random = new Random(seed);
+  const mode = MODES[order.mode](random.fork('mode'));
+  const dir = await TempDirectory.make();
+  let step = 0;
+  let action = 'begin';
+  try {
+    const setup = { mode, way, runner, journal, dir, random: random.fork('setup') };
+    await using history = await History.begin(setup);
+    const perform = async (name: string, run: (choices: Random) => Promise<string>) => {
+      action = name;
+      const begun = performance.now();
+      const did = await run(random.fork(step));
+      journal.tell({ seed, step, action, did, ms: Math.round(performance.now() - begun) });
+      step++;
+    };
+    const settle = async () =>
+      await perform(
+        'settle',
+        async (choices) => await history.settle(quietOrder(choices), choices.chance(0.3)),
+      );
+    // What belongs together is together from the second sync on: the first may read one table before the other.
+    if (mode.together) await settle();
+    const readingOrder = { cacheDir: history.cacheDir, seed, together: mode.together };
+    await using reader = isFast ? null : new ReadingProcess(readingOrder);
+    const actions = (isFast ? FAST_ACTIONS : ACTIONS).filter(
+      ({ applies }) => applies?.(history) ?? true,
+    );
+    const steps = isFast ? random.fork('steps').int(3, 12) : random.fork('steps').int(6, 24);
+    for (let i = 0; i < steps; i++) {
+      const choices = random.fork(`action ${i}`);
+      const next = choices.weighted(actions);
+      await perform(next.name, async (own) => await next.run(history, own));
+      reader?.check();
+    }
+    await settle();
+    if (reader) journal.count('reads', (await reader.end()).reads);
+    journal.count('histories');
+  } catch (error) {
+    throw new Violation({ seed, step, action, directory: dir.path }, error);
+  }
+  await dir[Symbol.asyncDispose]();
+}

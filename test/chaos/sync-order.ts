@@ -1,0 +1,66 @@
+import type { StorageSyncOptions, SyncReport } from '../../src/index.js';
+
+/** What befalls a sync from within its own process. */
+export type Upset =
+  | { readonly kind: 'kill at'; readonly point: string; readonly occurrence: number }
+  | { readonly kind: 'kill after'; readonly ms: number }
+  | { readonly kind: 'abort after'; readonly ms: number }
+  /** The command is sent SIGINT. */
+  | { readonly kind: 'interrupt after'; readonly ms: number }
+  /** The n-th statement to the source fails as one on a cut connection. */
+  | { readonly kind: 'cut at statement'; readonly statement: number }
+  /** The signal is aborted while the n-th statement is under way. */
+  | { readonly kind: 'abort at statement'; readonly statement: number }
+  /** The n-th transaction of the cache fails before its commit. */
+  | { readonly kind: 'fail at transaction'; readonly transaction: number };
+
+/** One sync to run. */
+export interface SyncOrder {
+  readonly mode: 'sync' | 'rebuild';
+  readonly full: boolean;
+  readonly allowLoss: boolean;
+  readonly upset: Upset | null;
+  /** How far ahead the clock of its process is. */
+  readonly clockAheadMs: number;
+  readonly readerThreads: number;
+  /** Options that this sync has besides the history's. */
+  readonly options: Partial<StorageSyncOptions>;
+}
+
+export type SyncEnd =
+  | { readonly kind: 'completed'; readonly report: SyncReport }
+  | { readonly kind: 'failed'; readonly code: string | null; readonly message: string }
+  | { readonly kind: 'killed'; readonly point: string };
+
+/** Runs syncs: in processes of their own, or in this one. */
+export interface SyncRunner {
+  run(options: StorageSyncOptions, order: SyncOrder): Promise<SyncEnd>;
+}
+
+export function describeOrder(order: SyncOrder): string {
+  const { mode, full, allowLoss, upset, clockAheadMs, options } = order;
+  const parts: string[] = [mode];
+  if (full) parts.push('in full');
+  if (!allowLoss) parts.push('on guard against loss');
+  if (options.batchSize !== undefined) parts.push(`${options.batchSize} rows a batch`);
+  if (clockAheadMs !== 0) parts.push(`clock ${clockAheadMs / 3600_000} h ahead`);
+  if (upset) parts.push(Object.values(upset).join(' '));
+  return parts.join(', ');
+}
+
+export function describeEnd(end: SyncEnd): string {
+  switch (end.kind) {
+    case 'completed': {
+      const tables = Object.values(end.report.tables);
+      const sum = (of: 'rowsRead' | 'rowsWritten' | 'rowsDeleted') =>
+        tables.reduce((total, table) => total + table[of], 0);
+      const counts = `${sum('rowsRead')} read, ${sum('rowsWritten')} written, ${sum('rowsDeleted')} deleted`;
+      const resumed = tables.some((table) => table.resumed) ? ', resumed' : '';
+      return `${end.report.mode} to generation ${end.report.generation}: ${counts}${resumed}`;
+    }
+    case 'failed':
+      return `failed with ${end.code ?? end.message}`;
+    case 'killed':
+      return `killed at ${end.point}`;
+  }
+}

@@ -1,0 +1,57 @@
+/** Where a sync can be killed, in the order in which it comes there. */
+export const BEGINNING = [
+  'manifest:opened',
+  'begin:written',
+  'begin:renamed',
+  'generation:directory-made',
+  'environment:before-open',
+  'environment:opened',
+  'schema:before-read',
+  'prepare:received',
+  'prepare:before-commit',
+  'prepare:after-commit',
+  'prepare:done',
+] as const;
+export const READING = [
+  'page:before-read',
+  'page:after-read',
+  'page:encoded',
+  'write:received',
+  'write:before-put',
+  'write:after-put',
+  'write:before-commit',
+  'write:after-commit',
+  'write:done',
+] as const;
+export const SWEEPING = [
+  'sweep:received',
+  'sweep:before-commit',
+  'sweep:after-commit',
+  'sweep:done',
+] as const;
+/** By a change log, instead of reading and sweeping. */
+export const FOLLOWING = [
+  'apply:received',
+  'apply:before-put',
+  'apply:after-put',
+  'apply:before-commit',
+  'apply:after-commit',
+  'apply:done',
+  'restart:received',
+  'restart:before-commit',
+  'restart:done',
+] as const;
+export const ENDING = [
+  'complete:received',
+  'complete:before-commit',
+  'complete:after-commit',
+  'complete:done',
+  'close:received',
+  'close:before-flush',
+  'close:flushed',
+  'close:done',
+  'publish:written',
+  'publish:renamed',
+  'generation:before-remove',
+  'generation:removed',
+] as const;
