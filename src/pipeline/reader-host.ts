@@ -1,4 +1,4 @@
-import { SyncAbortedError } from '../errors.js';
+import { SourceError, SyncAbortedError } from '../errors.js';
 import type { EncodedChanges } from '../cache/generation-writer.js';
 import type { Query, SourceConnection } from '../source/connection.js';
 import { readChanges } from '../source/changes.js';
@@ -108,10 +108,12 @@ export class ReaderHost {
   ): Promise<ReaderTasks['changes']['response']> {
     const { source, tables, bounds } = request;
     return await this.#on(source, async (connection, signal) => {
-      const round = await connection.snapshot(
-        async (query) => await this.#round(connection, query, tables, bounds),
-        signal,
-      );
+      const read = async (maxRows: number) =>
+        await connection.snapshot(
+          async (query) => await this.#round(connection, query, tables, { ...bounds, maxRows }),
+          signal,
+        );
+      const round = await withFewerRows(bounds.maxRows, read);
       return { ...round, retries: this.#newRetries(source.session, connection) };
     });
   }
@@ -224,6 +226,25 @@ export class ReaderHost {
       this.#sessions.set(source.session, session);
     }
     return session;
+  }
+}
+
+/**
+ * Asks again for half as many rows while the answer is too large for the server. In another snapshot each time: the
+ * client ends a transaction whose first statement fails.
+ */
+async function withFewerRows<T>(
+  maxRows: number,
+  read: (maxRows: number) => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await read(maxRows);
+    } catch (error) {
+      const tooLarge = error instanceof SourceError && error.code === 'SOURCE_RESPONSE_TOO_LARGE';
+      if (!tooLarge || maxRows === 1) throw error;
+      maxRows = Math.floor(maxRows / 2);
+    }
   }
 }
 
