@@ -1,5 +1,6 @@
-import type { TableCheckpoint } from '../cache/catalog.js';
+import type { LogPosition, TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
+import type { LogWindow } from '../source/changes.js';
 import type { TablePlan } from '../source/plan.js';
 import type { FollowedTable } from './messages.js';
 import { refuseRejected, type SyncContext } from './table-sync.js';
@@ -10,8 +11,8 @@ import { refuseRejected, type SyncContext } from './table-sync.js';
  *
  * Goes on until the changes are there that stood in the logs as the sync began; a busy source is never caught up with.
  *
- * @returns the tables' checkpoints, in order: null for a table with more changes than can be told, which is to be read
- * in full.
+ * @returns the tables' checkpoints, in order: null for a table that is to be read in full, because it has more changes
+ * than can be told or its log is not the one any more that the sync has seen.
  */
 export async function followChanges(
   context: SyncContext,
@@ -59,6 +60,10 @@ function isBehind({ follows }: PreparedTable, { log, scopes }: TableCheckpoint):
   );
 }
 
+function windowBehind(log: number, { id, version }: LogPosition): LogWindow {
+  return { log, logId: id, after: version };
+}
+
 function followed(
   plan: TablePlan,
   { id, follows }: PreparedTable,
@@ -67,8 +72,7 @@ function followed(
   return {
     plan,
     tableId: id,
-    log: follows!.log,
-    after: log!.version,
-    scopes: follows!.scopes.map((scope, i) => ({ log: scope.log, after: scopes[i]!.version })),
+    own: windowBehind(follows!.log, log!),
+    scopes: follows!.scopes.map((scope, i) => windowBehind(scope.log, scopes[i]!)),
   };
 }

@@ -98,16 +98,15 @@ export interface ReaderTasks {
 export interface FollowedTable {
   readonly plan: TablePlan;
   readonly tableId: number;
-  readonly log: number;
-  /** The version up to which the cache has all changes. */
-  readonly after: number;
+  /** The log behind the version up to which the cache has all changes. */
+  readonly own: LogWindow;
   /** The same of the logs of its scopes. */
   readonly scopes: readonly LogWindow[];
 }
 
 /** Changes of several tables, all of one snapshot of the source. */
 export interface EncodedRound {
-  /** In the order of the tables asked for. Null for one with more changes than can be told: it is to be read in full. */
+  /** In the order of the tables asked for. Null for one whose changes cannot be told: it is to be read in full. */
   readonly changes: readonly (EncodedChanges | null)[];
   /** True when no change lies behind, in any of the tables. */
   readonly complete: boolean;

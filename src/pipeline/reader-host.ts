@@ -5,7 +5,7 @@ import { readChanges } from '../source/changes.js';
 import { isScoped } from '../source/plan.js';
 import { readScopedChanges } from '../source/scoped-changes.js';
 import { introspect, countRows } from '../source/introspection.js';
-import { acknowledgement, readLogStates } from '../source/log-state.js';
+import { acknowledgement, isKept, readKeptChanges, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
 import { findBoundary, readPage } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
@@ -146,11 +146,15 @@ export class ReaderHost {
     const round: (EncodedChanges | null)[] = [];
     let { maxRows, maxBytes } = bounds;
     let complete = true;
-    for (const { plan, tableId, log, after, scopes } of tables) {
+    const kept = await readKeptChanges(query);
+    for (const { plan, tableId, own, scopes } of tables) {
       if (maxRows <= 0 || maxBytes <= 0) return { changes: round, complete: false };
       const builder = new BatchBuilder(plan, this.#checksum);
       const left = { ...bounds, maxRows, maxBytes };
-      const own = { log, after };
+      if (![own, ...scopes].every((window) => isKept(kept, window))) {
+        round.push(null);
+        continue;
+      }
       const found = isScoped(plan)
         ? await readScopedChanges(connection, query, plan, own, scopes, bounds, builder)
         : await readChanges(connection, query, plan, own, left, builder);
@@ -161,7 +165,7 @@ export class ReaderHost {
       const batch = builder.finish();
       round.push({
         tableId,
-        after,
+        after: own.after,
         version: found.version,
         scopeVersions: found.scopeVersions,
         batch,

@@ -12,6 +12,8 @@ import { quoteIdentifier } from './sql.js';
 /** What lies in a log behind a version. */
 export interface LogWindow {
   readonly log: number;
+  /** Which of the logs that had this number it is. */
+  readonly logId: string;
   readonly after: number;
 }
 
@@ -41,10 +43,11 @@ export async function readChanges(
   connection: SourceConnection,
   query: Query,
   plan: TablePlan,
-  { log, after }: LogWindow,
+  own: LogWindow,
   bounds: PageBounds,
   sink: RowSink,
 ): Promise<Changes> {
+  const { log, after } = own;
   const columns = plan.key.map((_, i) => `k${i + 1}`);
   const list = ['version', ...columns.map(exactCell), ...(plan.keyNullable ? ['row'] : [])];
   const found = await query(
@@ -54,7 +57,7 @@ export async function readChanges(
   let rows = found;
   for (;;) {
     const version = Number(rows.at(-1)?.[0] ?? after);
-    const scoped = { ...plan, filter: changedRows(plan, { log, after }, version) };
+    const scoped = { ...plan, filter: changedRows(plan, own, version) };
     const page = await readPageWithin(
       query,
       connection,

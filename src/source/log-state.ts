@@ -1,3 +1,5 @@
+import { SourceError } from '../errors.js';
+import type { LogWindow } from './changes.js';
 import { readCaptures } from './change-log/capture-status.js';
 import { CAPTURE_TABLE, logName, READER_TABLE } from './change-log/layout.js';
 import type { Query, Statement } from './connection.js';
@@ -27,6 +29,38 @@ export function acknowledgement(reader: string, log: number, version: number): S
       `ON CONFLICT (reader, id) DO UPDATE SET version = excluded.version, seen_at = excluded.seen_at`,
     params: [reader, log, version, Date.now()],
   };
+}
+
+/** By the number of a log: which one it is, and up to which version its changes were removed. */
+export type KeptChanges = ReadonlyMap<
+  number,
+  { readonly logId: string; readonly compacted: number }
+>;
+
+/**
+ * Reads what the logs still hold, in the snapshot in which they are read: since a sync has seen them they may have been
+ * compacted, removed or installed anew.
+ */
+export async function readKeptChanges(query: Query): Promise<KeptChanges> {
+  try {
+    const rows = await query(`SELECT id, log_id, compacted FROM main.${CAPTURE_TABLE}`);
+    return new Map(
+      rows.map(([id, logId, compacted]) => [
+        Number(id),
+        { logId: String(logId), compacted: Number(compacted) },
+      ]),
+    );
+  } catch (error) {
+    // There are no logs any more.
+    if (error instanceof SourceError && error.code === 'SOURCE_SQL') return new Map();
+    throw error;
+  }
+}
+
+/** Whether all changes are there that lie in a window. */
+export function isKept(kept: KeptChanges, { log, logId, after }: LogWindow): boolean {
+  const found = kept.get(log);
+  return found?.logId === logId && found.compacted <= after;
 }
 
 /** The change logs that hold all changes. Where there are none, nothing is asked. */

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { setTimeout as sleep } from 'node:timers/promises';
 import {
   openChangeLog,
   readStatus,
@@ -33,6 +34,7 @@ export type Way = (typeof WAYS)[number];
 const STALE_AFTER_MS = [300, 3000, undefined] as const;
 /** What the clock may go on by between two looks at it. */
 const SLACK_MS = 500;
+const STATUS_EVERY_MS = 15;
 
 /** What may go wrong besides what the order of a sync says. */
 export interface Surroundings {
@@ -105,6 +107,11 @@ export class History implements AsyncDisposable {
     return this.#server;
   }
 
+  /** Whether it is to take little time. */
+  get isFast(): boolean {
+    return this.runner.isFast;
+  }
+
   get options(): StorageSyncOptions {
     const { tables } = this.mode;
     return {
@@ -175,9 +182,11 @@ export class History implements AsyncDisposable {
     const moved = surroundings.moving === true || this.#version !== before.version;
     // Who is killed behind the publishing has published.
     const completed = ends.some(({ kind }) => kind === 'completed');
-    if (completed || this.#live !== before.live) await this.#checkCompleted(ends, before, moved);
+    const isPublished = completed || this.#live !== before.live;
+    const isEqual = isPublished && (await this.#checkCompleted(ends, before, moved));
     if (moved) this.#states.lose();
-    await this.#checkAsItLies();
+    await this.checkStatus();
+    if (!isEqual || !this.isFast) await this.#checkAsItLies();
     return ends;
   }
 
@@ -212,37 +221,39 @@ export class History implements AsyncDisposable {
     return readManifest(this.cacheDir)?.live ?? null;
   }
 
-  /** Looks at the status all the while. */
+  /** Looks at the status all the while, or once where there is no time for that. */
   async #watched<T>(work: () => Promise<T>): Promise<T> {
-    let isOver = false;
-    const watching = (async () => {
-      while (!isOver) {
+    const over = new AbortController();
+    const watch = async () => {
+      do {
         const status = await readStatus(this.cacheDir, { staleAfterMs: this.#staleAfterMs });
         assert.notEqual(status.state, 'corrupt', JSON.stringify(status));
-        await new Promise((resolve) => setTimeout(resolve, 15));
-      }
-    })();
+        await sleep(STATUS_EVERY_MS, undefined, { signal: over.signal }).catch(() => undefined);
+      } while (!over.signal.aborted && !this.isFast);
+    };
+    const watching = watch();
     watching.catch(() => undefined);
     try {
       return await work();
     } finally {
-      isOver = true;
+      over.abort();
       await watching;
     }
   }
 
+  /** @returns whether the cache had to be equal to the source, and is. */
   async #checkCompleted(
     ends: readonly SyncEnd[],
     before: { readonly live: number | null; readonly version: number },
     moved: boolean,
-  ): Promise<void> {
+  ): Promise<boolean> {
     const live = this.#live;
     assert.ok(live !== null, 'a completed sync is served');
     const target = live === before.live ? 'live' : 'building';
     const from = this.#begun[target] ?? before.version;
     const byLog = ends.some((end) => end.kind === 'completed' && end.report.mode === 'incremental');
     this.#begun = { live: null, building: null };
-    if (moved || (!byLog && from !== this.#version)) return;
+    if (moved || (!byLog && from !== this.#version)) return false;
     for (const end of ends) {
       if (end.kind !== 'completed') continue;
       const { validation } = end.report;
@@ -253,6 +264,7 @@ export class History implements AsyncDisposable {
     }
     await this.#assertEqual();
     this.#states.restart();
+    return true;
   }
 
   async #assertEqual(): Promise<void> {
@@ -274,7 +286,6 @@ export class History implements AsyncDisposable {
   }
 
   async #checkAsItLies(): Promise<void> {
-    await this.checkStatus();
     await checkCache(this.cacheDir, this.#states);
     this.journal.count('checks');
   }

@@ -11,6 +11,7 @@ const URLS = {
 
 /** Runs syncs in this process, all with the same threads: quickly, and without kills. */
 export class InProcessRunner implements SyncRunner, AsyncDisposable {
+  readonly isFast = true;
   readonly #countdowns = new Countdowns();
   readonly #pool = new WorkerPool({ urls: URLS, readerThreads: 2 });
 

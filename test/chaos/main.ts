@@ -31,7 +31,7 @@ async function main(args: readonly string[]): Promise<number> {
     const { isFast } = settings;
     const kind = kindOf(settings, seed);
     try {
-      await runHistory({ seed, ...kind, isFast, journal, runner: inProcess ?? processRunner });
+      await runHistory({ seed, ...kind, journal, runner: inProcess ?? processRunner });
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       const how = `--seed ${seed} --rounds 1 --mode ${kind.mode} --way ${kind.way}`;

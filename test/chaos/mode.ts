@@ -11,8 +11,8 @@ export interface Mode {
   readonly captured: boolean;
   /** Small statements on any of the tables. One that fails is no harm. */
   readonly statements: (random: Random, count: number) => readonly string[];
-  /** A statement that writes thousands of rows. */
-  readonly bulk: (random: Random) => string;
+  /** A statement that writes many rows: a tenth of `most` at least. */
+  readonly bulk: (random: Random, most: number) => string;
   /** Of a table, the rows that the cache must hold, as a SQL condition. */
   readonly where: Readonly<Record<string, string>>;
   /** Whether a row that stays in the source may never be missing in a served cache. */

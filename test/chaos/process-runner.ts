@@ -8,6 +8,7 @@ const HANG_MS = 60_000;
 
 /** Runs each sync in a process of its own: one that is killed where it is told, or the command itself. */
 export const processRunner: SyncRunner = {
+  isFast: false,
   run: async (options, order) => {
     const { upset, clockAheadMs, mode, full, allowLoss, readerThreads } = order;
     const asked = { ...options, ...order.options };

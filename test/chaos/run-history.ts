@@ -13,8 +13,6 @@ export interface HistoryOrder {
   readonly seed: number;
   readonly mode: ModeName;
   readonly way: Way;
-  /** Whether its syncs run in this process. */
-  readonly isFast: boolean;
   readonly runner: SyncRunner;
   readonly journal: Journal;
 }
@@ -53,7 +51,8 @@ export class Violation extends Error {
  * @throws {Violation}
  */
 export async function runHistory(order: HistoryOrder): Promise<void> {
-  const { seed, way, isFast, runner, journal } = order;
+  const { seed, way, runner, journal } = order;
+  const { isFast } = runner;
   const random = new Random(seed);
   const mode = MODES[order.mode](random.fork('mode'));
   const dir = await TempDirectory.make();

@@ -34,6 +34,8 @@ export type SyncEnd =
 
 /** Runs syncs: in processes of their own, or in this one. */
 export interface SyncRunner {
+  /** Whether syncs run in this process: small and quick, in great numbers. */
+  readonly isFast: boolean;
   run(options: StorageSyncOptions, order: SyncOrder): Promise<SyncEnd>;
 }
 

@@ -24,7 +24,7 @@ const bulk: Action = {
   name: 'bulk',
   weight: 2,
   run: (history, random) => {
-    const statement = history.mode.bulk(random);
+    const statement = history.mode.bulk(random, history.isFast ? 200 : 4000);
     history.write([statement]);
     return Promise.resolve(statement);
   },

@@ -45,7 +45,7 @@ const KEY_OF = {
 } as const;
 const BULK = Object.keys(KEY_OF) as (keyof typeof KEY_OF)[];
 
-export function keyedBulk(random: Random): string {
+export function keyedBulk(random: Random, most: number): string {
   const table = random.pick(BULK);
   const numbers = (from: number, count: number) =>
     `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + count - 1})`;
@@ -56,6 +56,6 @@ export function keyedBulk(random: Random): string {
     case 1:
       return `DELETE FROM ${table} WHERE v % ${share} = 0`;
     default:
-      return `${numbers(random.int(1, 4000), random.int(1000, 4000))} INSERT OR REPLACE INTO ${table} SELECT ${KEY_OF[table]}, NULL, i FROM n`;
+      return `${numbers(random.int(1, most), random.int(most / 10, most))} INSERT OR REPLACE INTO ${table} SELECT ${KEY_OF[table]}, NULL, i FROM n`;
   }
 }

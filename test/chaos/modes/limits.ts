@@ -33,9 +33,9 @@ export const limits: ModeFactory = (random) => {
   };
 };
 
-function bulk(random: Random): string {
+function bulk(random: Random, most: number): string {
   const table = random.pick(TABLES);
-  const from = random.int(1, 2000);
+  const from = random.int(1, most);
   switch (random.int(0, 4)) {
     case 0:
       return `DELETE FROM ${table} WHERE v % ${random.int(2, 9)} = 0`;
@@ -45,7 +45,7 @@ function bulk(random: Random): string {
         : `UPDATE ${table} SET t = (v * ${random.int(1, 99)}) % 101 WHERE v % ${random.int(1, 9)} = 0`;
     default:
       return (
-        `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + random.int(200, 2000)}) ` +
+        `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + random.int(most / 10, most)}) ` +
         `INSERT OR REPLACE INTO ${table} SELECT ${PUT[table]} FROM n`
       );
   }
