@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseDuration } from './duration.js';
 import { ConfigError } from './errors.js';
 import type { TableDefinition } from './table-definition.js';
 
@@ -114,6 +115,40 @@ const indexColumn = v.strictObject({
   descending: v.optional(v.boolean('must be true or false')),
 });
 
+const overlap = v.union(
+  [v.pipe(v.number(), v.finite(), v.minValue(0)), v.pipe(v.string(), v.check(isDuration))],
+  'must be a number of at least 0, or a duration such as "90s"',
+);
+
+const cursor = v.strictObject({
+  column: text,
+  overlap: v.optional(overlap),
+  sweepEveryMs: v.optional(integerBetween(0, Number.MAX_SAFE_INTEGER)),
+});
+
+const softDelete = v.strictObject({
+  column: text,
+  alive: v.optional(
+    v.pipe(
+      v.array(
+        v.union(
+          [
+            v.pipe(
+              v.string(),
+              v.check((value) => !value.includes('\0')),
+            ),
+            v.pipe(v.number(), v.finite()),
+            v.boolean(),
+            v.null(),
+          ],
+          'must be text without NUL, a finite number, true, false or null',
+        ),
+      ),
+      v.minLength(1, 'must hold at least one value'),
+    ),
+  ),
+});
+
 const tableDefinition = v.strictObject({
   name: text,
   optional: v.optional(v.boolean('must be true or false')),
@@ -144,6 +179,14 @@ const tableDefinition = v.strictObject({
           v.strictObject({ column: text, equals: v.union([v.string(), v.number()]) }),
         ),
       }),
+    ),
+  ),
+  cursor: v.optional(cursor),
+  softDelete: v.optional(softDelete),
+  mode: v.optional(
+    v.picklist(
+      ['auto', 'full', 'change-log', 'cursor'],
+      'must be "auto", "full", "change-log" or "cursor"',
     ),
   ),
 });
@@ -210,6 +253,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     typeof table === 'string' ? { name: table } : table,
   );
   refuseDuplicateTables(tables ?? []);
+  for (const table of tables ?? []) refuseUnfitCursor(table);
   return {
     source: { url: options.source.url, authToken: options.source.authToken },
     cacheDir: options.cacheDir,
@@ -240,6 +284,30 @@ export function describeIssue(issue: v.BaseIssue<unknown>): string {
     return `${path} is not a known option`;
   const missing = issue.received === 'undefined';
   return missing ? `${path} is missing` : `${path} ${issue.message} (got ${issue.received})`;
+}
+
+function isDuration(value: string): boolean {
+  try {
+    return parseDuration(value) > 0;
+  } catch {
+    return false;
+  }
+}
+
+function refuseUnfitCursor({ name, cursor: defined, mode, limit, references }: TableDefinition) {
+  const table = JSON.stringify(name);
+  if (mode === 'cursor' && !defined) {
+    throw new ConfigError(`The table ${table} has the mode "cursor", but no cursor is defined.`, {
+      context: { table: name },
+      hint: "Define one: cursor: { column: 'updated_at' }.",
+    });
+  }
+  if (!defined || (!limit && !references)) return;
+  const other = limit ? 'a limit' : 'references';
+  throw new ConfigError(
+    `The table ${table} has a cursor and ${other}: its rows come and go without a change to them, which a cursor cannot tell.`,
+    { context: { table: name }, hint: `Leave out the cursor, or ${other}.` },
+  );
 }
 
 function refuseDuplicateTables(tables: readonly TableDefinition[]): void {

@@ -3,7 +3,7 @@ import { DEFAULT_STALE_AFTER_MS } from '../options.js';
 import { bootId } from './boot.js';
 import type { TableMode } from '../report.js';
 import { mayFollowLog, type TablePlan } from '../source/plan.js';
-import type { SyncRecord, TablePhase, TableState } from './catalog.js';
+import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
 import { Environment } from './environment.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
@@ -21,7 +21,7 @@ export interface CheckpointStatus {
 
 export interface TableStatus {
   readonly rows: number;
-  /** How the next sync is meant to bring the table up to date: by a full read, or by the source's change log. */
+  /** How the next sync is meant to bring the table up to date: see {@link TableMode}. */
   readonly mode: TableMode;
   /** How far an unfinished sync of the table has come, or how the last one ended; null before any. */
   readonly checkpoint: CheckpointStatus | null;
@@ -130,11 +130,18 @@ function tableStatus(plan: TablePlan, { rows, checkpoint }: TableState): TableSt
   const { phase, counters, updatedAt } = checkpoint;
   return {
     rows,
-    mode: checkpoint.log && mayFollowLog(plan) ? 'change-log' : 'full',
+    mode: nextMode(plan, checkpoint),
     checkpoint: {
       phase,
       rowsRead: counters.rowsRead,
       updatedAt: new Date(updatedAt).toISOString(),
     },
   };
+}
+
+function nextMode(plan: TablePlan, { log, cursor }: TableCheckpoint): TableMode {
+  if (log && mayFollowLog(plan)) return 'change-log';
+  return plan.cursor && cursor && cursor.problem === null && plan.mode !== 'full'
+    ? 'cursor'
+    : 'full';
 }

@@ -2,6 +2,7 @@ import {
   CacheError,
   CaptureError,
   ConfigError,
+  LossError,
   RowRejectedError,
   SourceError,
   StorageSyncError,
@@ -74,6 +75,8 @@ function rebuild(encoded: EncodedError): Error {
       return new CacheError(code as CacheErrorCode, message, options);
     case 'CaptureError':
       return new CaptureError(code as CaptureErrorCode, message, options);
+    case 'LossError':
+      return new LossError(message, options);
     case 'RowRejectedError':
       return new RowRejectedError(message, options);
     case 'SyncAbortedError':

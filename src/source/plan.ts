@@ -1,5 +1,12 @@
 import { ConfigError, SourceError } from '../errors.js';
-import type { ReferenceDefinition, TableDefinition } from '../table-definition.js';
+import { parseDuration } from '../duration.js';
+import type {
+  CursorDefinition,
+  ModeChoice,
+  ReferenceDefinition,
+  SoftDeleteDefinition,
+  TableDefinition,
+} from '../table-definition.js';
 import {
   findTable,
   foldName,
@@ -34,6 +41,22 @@ export interface PlanIndex {
   readonly unique: boolean;
 }
 
+/** A column by which changed rows are found: see {@link CursorDefinition}. */
+export interface PlanCursor {
+  /** The first term of the order in which changed rows are read; the key's come behind it. */
+  readonly term: PlanOrderTerm;
+  readonly nullable: boolean;
+  /** How far below the last value a round begins; null for the default. */
+  readonly overlap: number | null;
+  /** True when the overlap is a time whatever the values are. */
+  readonly overlapIsTime: boolean;
+  readonly sweepEveryMs: number;
+}
+
+/** Between two reads of all keys of a table that is followed by a cursor. */
+export const DEFAULT_SWEEP_EVERY_MS = 3_600_000;
+const DEFAULT_ALIVE = [null, 0, ''] as const;
+
 /**
  * How one table is read and stored: a definition married to the source's schema. Plain data, so that it crosses
  * threads and is kept in the catalog.
@@ -57,8 +80,14 @@ export interface TablePlan {
   /** True when rows arrive in the order of their keys in the cache. */
   readonly inKeyOrder: boolean;
   readonly limit: { readonly count: number; readonly column: number } | null;
-  /** A SQL condition that every row must meet, or null. */
+  /** A SQL condition that every row must meet, or null: `references` and `alive` together. */
   readonly filter: string | null;
+  /** The part of `filter` that looks at other rows too. */
+  readonly references: string | null;
+  /** The part of `filter` that looks at the row alone: true, never NULL, for a row that is not marked as deleted. */
+  readonly alive: string | null;
+  readonly cursor: PlanCursor | null;
+  readonly mode: ModeChoice;
   readonly indexes: readonly PlanIndex[];
 }
 
@@ -119,6 +148,8 @@ function planTable(
   for (const name of key.columns) if (!columnNames.includes(name)) columnNames.push(name);
   const limitColumn = definition.limit ? columnName(table, definition.limit.newestBy) : null;
   if (limitColumn !== null && !columnNames.includes(limitColumn)) columnNames.push(limitColumn);
+  const cursorColumn = definition.cursor ? columnName(table, definition.cursor.column) : null;
+  if (cursorColumn !== null && !columnNames.includes(cursorColumn)) columnNames.push(cursorColumn);
 
   const columns = columnNames.map((name): PlanColumn => {
     const column = table.columns.find((candidate) => candidate.name === name)!;
@@ -179,6 +210,9 @@ function planTable(
     order = [first, ...keyTerms.map((term) => ({ ...term, descending: true }))];
   }
 
+  const references = scopeFilter(schema, table, definition.references ?? [], all);
+  const alive = definition.softDelete ? aliveCondition(table, definition.softDelete) : null;
+  const conditions = [references, alive].filter((condition) => condition !== null);
   return {
     name: table.name,
     encoding: schema.encoding,
@@ -198,14 +232,77 @@ function planTable(
       definition.limit && limitColumn !== null
         ? { count: definition.limit.count, column: position(limitColumn) }
         : null,
-    filter: scopeFilter(schema, table, definition.references ?? [], all),
+    filter: conditions.length > 0 ? conditions.join(' AND ') : null,
+    references,
+    alive,
+    cursor:
+      definition.cursor && cursorColumn !== null
+        ? planCursor(table, definition.cursor, cursorColumn, position(cursorColumn))
+        : null,
+    mode: definition.mode ?? 'auto',
     indexes: planIndexes(table, definition, columnNames, limitColumn),
   };
 }
 
 /** Whether a change log tells all that may change in the cache. With a limit, rows come and go without a change to them. */
-export function mayFollowLog({ limit, filter }: TablePlan): boolean {
-  return limit === null && filter === null;
+export function mayFollowLog({ limit, references }: TablePlan): boolean {
+  return limit === null && references === null;
+}
+
+/** A plan of the same rows that reads their keys alone. */
+export function keysOnly(plan: TablePlan): TablePlan {
+  const kept = [...new Set(plan.key)].filter((at) => at < plan.columns.length);
+  // The rowid stands behind the columns.
+  const moved = (at: number) => (at < plan.columns.length ? kept.indexOf(at) : kept.length);
+  return {
+    ...plan,
+    columns: kept.map((at) => plan.columns[at]!),
+    key: plan.key.map(moved),
+    order: plan.order.map((term) => ({ ...term, column: moved(term.column) })),
+    indexes: [],
+    cursor: null,
+  };
+}
+
+/** Names a plan's cursor as far as positions depend on it. */
+export function cursorIdentity({ name, cursor }: TablePlan): string | null {
+  if (cursor === null) return null;
+  return JSON.stringify([name, cursor.term.sql, cursor.overlap, cursor.overlapIsTime]);
+}
+
+function planCursor(
+  table: SchemaTable,
+  { overlap, sweepEveryMs }: CursorDefinition,
+  name: string,
+  column: number,
+): PlanCursor {
+  const isRowid = table.primaryKeyIsRowid && name === table.primaryKey[0];
+  return {
+    term: {
+      sql: quoteIdentifier(name),
+      collation: isRowid ? null : 'BINARY',
+      descending: false,
+      // Rows with NULL are read apart.
+      nullable: false,
+      column,
+    },
+    nullable: !table.columns.find((candidate) => candidate.name === name)!.notNull,
+    overlap: typeof overlap === 'string' ? parseDuration(overlap) : (overlap ?? null),
+    overlapIsTime: typeof overlap === 'string',
+    sweepEveryMs: sweepEveryMs ?? DEFAULT_SWEEP_EVERY_MS,
+  };
+}
+
+/** `IS TRUE` also keeps the planner from reading by an index over this column, out of the order that is wanted. */
+function aliveCondition(table: SchemaTable, { column, alive }: SoftDeleteDefinition): string {
+  const name = quoteIdentifier(columnName(table, column));
+  const values = alive ?? DEFAULT_ALIVE;
+  const listed = values.filter((value) => value !== null).map((value) => literal(value));
+  const conditions = [
+    ...(values.includes(null) ? [`${name} IS NULL`] : []),
+    ...(listed.length > 0 ? [`${name} IN (${listed.join(', ')})`] : []),
+  ];
+  return `(${conditions.join(' OR ')}) IS TRUE`;
 }
 
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
@@ -322,9 +419,12 @@ function scopeFilter(
     const keyNewestFirst = key.map((name) => `${quoteIdentifier(name)} DESC`).join(', ');
     const from = quoteIdentifier(targetTable.name);
     const keyList = key.map(quoteIdentifier).join(', ');
+    const alive = target.softDelete ? aliveCondition(targetTable, target.softDelete) : null;
+    const isThere = alive === null ? '' : ` WHERE ${alive}`;
+    const andThere = alive === null ? '' : ` AND ${alive}`;
     const outOfScope =
-      `${own} IN (SELECT ${keyList} FROM ${from}) AND ` +
-      `${own} NOT IN (SELECT ${keyList} FROM ${from} WHERE ${noNulls} ` +
+      `${own} IN (SELECT ${keyList} FROM ${from}${isThere}) AND ` +
+      `${own} NOT IN (SELECT ${keyList} FROM ${from} WHERE ${noNulls}${andThere} ` +
       `ORDER BY ${newest} DESC, ${keyNewestFirst} LIMIT ${target.limit.count})`;
     const when = reference.when
       ? `${quoteIdentifier(columnName(table, reference.when.column))} IS ${literal(reference.when.equals)} AND `
@@ -339,6 +439,6 @@ function tuple(names: readonly string[]): string {
   return names.length === 1 ? list : `(${list})`;
 }
 
-function literal(value: string | number): string {
-  return typeof value === 'number' ? String(value) : quoteText(value);
+function literal(value: string | number | boolean): string {
+  return typeof value === 'string' ? quoteText(value) : String(Number(value));
 }

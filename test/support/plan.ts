@@ -23,6 +23,10 @@ export function planOf(width: number, keyColumns = 1): TablePlan {
     inKeyOrder: true,
     limit: null,
     filter: null,
+    references: null,
+    alive: null,
+    cursor: null,
+    mode: 'auto',
     indexes: [],
   };
 }
