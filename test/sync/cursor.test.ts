@@ -1,15 +1,21 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import {
+  readStatus,
   StorageSync,
+  WorkerError,
   WorkerPool,
+  type CursorDefinition,
   type StorageSyncOptions,
   type SyncReport,
+  type TableDefinition,
 } from '../../src/index.js';
 import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import fc from '../support/fast-check.js';
 import { startHranaServer } from '../support/hrana/server.js';
+import { setFault } from '../support/kill/fault.js';
+import { FAULTY_WORKER_URLS } from '../support/kill/worker-urls.js';
 import { TempDirectory } from '../support/temp.js';
 import {
   assertHoldsAll,
@@ -33,6 +39,50 @@ after(async () => {
 async function sync(options: StorageSyncOptions): Promise<SyncReport> {
   await using storage = await StorageSync.open({ ...options, pool });
   return await storage.sync();
+}
+
+interface Followed {
+  readonly file: string;
+  readonly options: Omit<StorageSyncOptions, 'tables'> & {
+    readonly tables: readonly [TableDefinition];
+  };
+}
+
+/** A table `t` whose cursor is `c`. */
+async function withTable(
+  columns: string,
+  use: (followed: Followed) => Promise<void>,
+  cursor: Omit<CursorDefinition, 'column'> = {},
+): Promise<void> {
+  await using dir = await TempDirectory.make();
+  const file = dir.join('source.db');
+  changeDatabase(file, `PRAGMA journal_mode = WAL; CREATE TABLE t (${columns})`);
+  const tables = [{ name: 't', cursor: { column: 'c', ...cursor } }] as const;
+  await use({
+    file,
+    options: { source: { url: `file:${file}` }, cacheDir: dir.join('cache'), tables },
+  });
+}
+
+/** The table's definition with a sweep in every sync. */
+function swept({ tables }: Followed['options']): TableDefinition {
+  const [table] = tables;
+  return { ...table, cursor: { column: 'c', ...table.cursor, sweepEveryMs: 0 } };
+}
+
+const numbers = (count: number, from = 1) =>
+  `WITH RECURSIVE n(i) AS (SELECT ${from} UNION ALL SELECT i + 1 FROM n WHERE i < ${from + count - 1})`;
+
+/** Runs a sync that fails when a thread comes to a point. */
+async function failAt(
+  point: string,
+  occurrence: number,
+  options: StorageSyncOptions,
+): Promise<void> {
+  setFault({ point, occurrence, action: 'throw' });
+  await using faulty = new WorkerPool({ urls: FAULTY_WORKER_URLS, readerThreads: 1 });
+  await using storage = await StorageSync.open({ ...options, pool: faulty });
+  await assert.rejects(async () => await storage.sync(), WorkerError);
 }
 
 void describe('a table that is followed by its cursor', () => {
@@ -62,6 +112,201 @@ void describe('a table that is followed by its cursor', () => {
         ),
         { seed: SEED, numRuns: way === 'file' ? 60 : 12 },
       );
+    });
+  }
+
+  void it('rows sharing a cursor value at a page or checkpoint edge are skipped: not here', async () => {
+    await withTable(
+      'k TEXT PRIMARY KEY NOT NULL, c INTEGER, v',
+      async ({ file, options }) => {
+        const narrow = { ...options, batchSize: 7 };
+        await sync(narrow);
+        changeDatabase(
+          file,
+          `${numbers(100)} INSERT INTO t SELECT printf('k%03d', i), 5, i FROM n`,
+        );
+        assert.equal((await sync(narrow)).tables['t']?.rowsRead, 100);
+        await assertCacheEquals(file, options.cacheDir);
+        // With the value at which the last round ended, and keys on both sides of those it read.
+        changeDatabase(file, `INSERT INTO t VALUES ('a', 5, 0), ('k0505', 5, 0), ('z', 5, 0)`);
+        await sync(narrow);
+        await assertCacheEquals(file, options.cacheDir);
+      },
+      { overlap: 0 },
+    );
+  });
+
+  for (const batches of [1, 2, 5]) {
+    void it(`advancing past a value before its last row is read: not after ${batches} pages`, async () => {
+      await withTable(
+        'k TEXT PRIMARY KEY NOT NULL, c INTEGER, v',
+        async ({ file, options }) => {
+          const narrow = { ...options, batchSize: 7 };
+          changeDatabase(file, `INSERT INTO t VALUES ('old', 4, 0)`);
+          await sync(narrow);
+          changeDatabase(
+            file,
+            `${numbers(100)} INSERT INTO t SELECT printf('k%03d', i), 5 + i / 50, i FROM n`,
+          );
+          await failAt('follow:received', batches + 1, narrow);
+          // In the region that was read already, and in that which was not.
+          changeDatabase(file, `INSERT INTO t VALUES ('a', 6, 0), ('k0005', 6, 0), ('z', 7, 0)`);
+          const report = await sync(narrow);
+          assert.deepEqual([report.mode, report.tables['t']?.resumed], ['incremental', true]);
+          // Committed before the failure: the old row, and as many of the new ones as the pages have room for.
+          assert.equal(report.tables['t']?.rowsWritten, 103 - (7 * batches - 1));
+          await assertCacheEquals(file, options.cacheDir);
+        },
+        { overlap: 0 },
+      );
+    });
+  }
+
+  for (const first of [true, false]) {
+    const what = first ? 'a full read' : 'a round';
+    void it(`taking max(cursor) in one snapshot and reading in another loses rows: not in ${what}`, async () => {
+      await withTable(
+        'k TEXT PRIMARY KEY NOT NULL, c INTEGER, v',
+        async ({ file, options }) => {
+          const fill = (from: number) =>
+            changeDatabase(file, `${numbers(50, from)} INSERT INTO t SELECT 'k' || i, i, 0 FROM n`);
+          fill(1);
+          if (!first) {
+            await sync(options);
+            fill(51);
+          }
+          const fault = setFault({ point: 'page:after-read', occurrence: 1, action: 'hold' });
+          await using faulty = new WorkerPool({ urls: FAULTY_WORKER_URLS, readerThreads: 1 });
+          await using storage = await StorageSync.open({ ...options, pool: faulty });
+          const running = storage.sync().then((report) => report);
+          // The cursor was looked at, and nothing else.
+          await fault.held();
+          fill(101);
+          changeDatabase(
+            file,
+            `UPDATE t SET v = 1, c = 200 WHERE k = 'k3'; DELETE FROM t WHERE k = 'k50'`,
+          );
+          fault.release();
+          await running;
+          await sync({ ...options, tables: [swept(options)] });
+          await assertCacheEquals(file, options.cacheDir);
+        },
+        { overlap: 0 },
+      );
+    });
+  }
+
+  void it('rows committed late with an older timestamp are never read: they are, within the overlap', async () => {
+    await withTable('k TEXT PRIMARY KEY NOT NULL, c TEXT, v', async ({ file, options }) => {
+      changeDatabase(file, `INSERT INTO t VALUES ('a', '2024-03-01T00:00:30.000Z', 0)`);
+      await sync(options);
+      for (const time of [
+        '2024-03-01T00:00:29.999Z',
+        '2024-02-29T23:59:31.000Z',
+        '2024-02-29T23:59:30.000Z',
+      ]) {
+        changeDatabase(file, `INSERT INTO t VALUES ('${time}', '${time}', 0)`);
+        const report = await sync(options);
+        assert.deepEqual([report.mode, report.tables['t']?.rowsWritten], ['incremental', 1], time);
+        await assertCacheEquals(file, options.cacheDir);
+      }
+    });
+  });
+
+  void it('finds rows that were committed later than the overlap by the next sweep', async () => {
+    for (const table of [
+      'k TEXT PRIMARY KEY NOT NULL, c INTEGER, v',
+      'k INTEGER PRIMARY KEY, c INTEGER, v',
+      'k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, c INTEGER, v',
+      'k BLOB, c INTEGER, v, j REAL NOT NULL DEFAULT 1e300, PRIMARY KEY (k, j)',
+      'k, c INTEGER, v',
+    ]) {
+      await withTable(table, async ({ file, options }) => {
+        changeDatabase(
+          file,
+          `${numbers(900)} INSERT INTO t (k, c, v) SELECT i, i + 1000, i FROM n`,
+        );
+        await sync(options);
+        changeDatabase(
+          file,
+          `${numbers(700)} INSERT INTO t (k, c, v) SELECT 1000 + i, i % 7, i FROM n`,
+        );
+        changeDatabase(file, 'DELETE FROM t WHERE v % 10 = 0');
+        if (!/NULL|INTEGER PRIMARY/.test(table))
+          changeDatabase(file, 'INSERT INTO t (k, c, v) VALUES (NULL, 0, 1), (NULL, 0, 2)');
+        const between = await sync(options);
+        assert.equal(between.tables['t']?.rowsDeleted, 0);
+        const report = await sync({ ...options, tables: [swept(options)] });
+        assert.equal(report.mode, 'incremental');
+        assert.ok(report.tables['t']!.rowsDeleted > 80);
+        await assertCacheEquals(file, options.cacheDir);
+      });
+    }
+  });
+
+  void it('rows whose cursor is NULL are never read: they are, by every sync, and counted', async () => {
+    await withTable('k TEXT PRIMARY KEY NOT NULL, c INTEGER, v', async ({ file, options }) => {
+      changeDatabase(file, `${numbers(20)} INSERT INTO t SELECT 'k' || i, NULL, i FROM n`);
+      await sync(options);
+      changeDatabase(
+        file,
+        `UPDATE t SET v = -1 WHERE v = 7; INSERT INTO t VALUES ('new', NULL, 0)`,
+      );
+      const report = await sync({ ...options, batchSize: 6 });
+      assert.deepEqual(
+        [report.mode, report.tables['t']?.rowsRead, report.tables['t']?.rowsWritten],
+        ['incremental', 21, 2],
+      );
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
+  for (const point of ['write:received', 'absentKeys:received', 'page:before-read']) {
+    void it(`a delete sweep after a partial read deletes what was not read: not at ${point}`, async () => {
+      await withTable('k TEXT PRIMARY KEY NOT NULL, c INTEGER, v', async ({ file, options }) => {
+        changeDatabase(file, `${numbers(300)} INSERT INTO t SELECT 'k' || i, i, i FROM n`);
+        await sync(options);
+        changeDatabase(file, 'DELETE FROM t WHERE v % 3 = 0');
+        const sweeping = { ...options, batchSize: 20, tables: [swept(options)] };
+        await failAt(point, point.startsWith('page') ? 12 : 3, sweeping);
+        await using storage = await StorageSync.open({ ...options, pool });
+        assert.equal(storage.cache.table('t').count(), 300);
+        const { tables } = await readStatus(options.cacheDir);
+        assert.equal(tables['t']?.checkpoint?.phase, 'reading');
+        // Rows that came again after their keys were found gone.
+        changeDatabase(file, `INSERT INTO t VALUES ('k102', 1000, 'again'), ('k3', 1000, 'again')`);
+        const report = await sync(sweeping);
+        assert.deepEqual([report.mode, report.tables['t']?.resumed], ['incremental', true]);
+        await assertCacheEquals(file, options.cacheDir);
+      });
+    });
+  }
+
+  for (const type of ['', 'TEXT', 'TEXT COLLATE NOCASE', 'INTEGER', 'BLOB', 'NUMERIC']) {
+    void it(`compares values of every storage class as BINARY does: in a column of type ${type || 'none'}`, async () => {
+      const numeric = ['-5', '-1.5', '0', '9007199254740993', '1e300'];
+      const others = [`''`, `'A'`, `'B'`, `'a'`, `'é'`, `x''`, `x'00'`, `x'ff'`];
+      const values = type.startsWith('TEXT') ? others : [...numeric, ...others];
+      for (const index of [
+        '',
+        'CREATE INDEX i ON t (c)',
+        'CREATE INDEX i ON t (c COLLATE BINARY DESC)',
+      ]) {
+        const inOrder = async ({ file, options }: Followed) => {
+          changeDatabase(file, index);
+          const narrow = { ...options, batchSize: 2 };
+          await sync(narrow);
+          for (const [k, value] of values.entries()) {
+            changeDatabase(
+              file,
+              `INSERT INTO t VALUES (${k}, ${value}, 0), (${100 + k}, ${value}, 0)`,
+            );
+            assert.equal((await sync(narrow)).mode, 'incremental');
+            await assertCacheEquals(file, options.cacheDir);
+          }
+        };
+        await withTable(`k INTEGER PRIMARY KEY, c ${type}, v`, inOrder, { overlap: 0 });
+      }
     });
   }
 });
