@@ -81,6 +81,9 @@ export interface EncodedRows {
   readonly rejected: readonly RejectedRow[];
 }
 
+/** Rows that a sweep of keys found missing. */
+export type MissedRows = Omit<EncodedRows, 'removed'>;
+
 /** Changes of one table, as a round brings them. */
 export interface EncodedChanges extends EncodedRows {
   /** The version that the table must have, and the one it has then. */
@@ -88,14 +91,18 @@ export interface EncodedChanges extends EncodedRows {
   readonly version: number;
 }
 
+/** What a table is held to that may not lose too much. */
+export interface RowsBefore {
+  /** Rows that the table had as its sync began. */
+  readonly rowsBefore: number;
+}
+
 /** A step of a table that is followed by its cursor. */
-export interface CursorStep extends EncodedRows {
+export interface CursorStep extends EncodedRows, RowsBefore {
   /** Rows that the source gave, dead ones among them. */
   readonly rowsRead: number;
   /** Where the cursor stands then. Its number must follow that of the one before. */
   readonly cursor: CursorPosition;
-  /** Rows that the table had as its sync began. */
-  readonly rowsBefore: number;
 }
 
 /** One batch for one lane of a table, and where it leaves the lane. */
@@ -296,14 +303,23 @@ export class GenerationWriter {
     });
   }
 
-  /** Commits a round of changes, with the versions it leads to. */
-  apply(changes: readonly EncodedChanges[]): TableCheckpoint[] {
+  /**
+   * Commits a round of changes, with the versions it leads to.
+   *
+   * @throws {LossError} when a table would have lost too much since its sync began. Nothing is committed then.
+   */
+  apply(
+    changes: readonly (EncodedChanges & RowsBefore)[],
+    maxLossShare: number,
+  ): TableCheckpoint[] {
     const environment = this.#environment;
     environment.refresh();
-    return environment.transaction(() => changes.map((change) => this.#applyTo(change)));
+    return environment.transaction(() =>
+      changes.map((change) => this.#applyTo(change, maxLossShare)),
+    );
   }
 
-  #applyTo(change: EncodedChanges): TableCheckpoint {
+  #applyTo(change: EncodedChanges & RowsBefore, maxLossShare: number): TableCheckpoint {
     const { tableId, after, version } = change;
     const plan = this.#plan(tableId);
     const { rows, checkpoint } = this.#environment.tableState(tableId);
@@ -313,7 +329,7 @@ export class GenerationWriter {
         `Changes of ${JSON.stringify(plan.name)} behind ${after} came after ${checkpoint?.log?.version}.`,
       );
     }
-    const { tally, deleted } = this.#applyRows(plan, change);
+    const { tally, deleted } = this.#applyRows(plan, rows, change, maxLossShare);
     this.#quarantine(tableId, change.rejected, version);
     const next: TableCheckpoint = {
       ...checkpoint,
@@ -328,16 +344,20 @@ export class GenerationWriter {
     return next;
   }
 
-  /** Puts and removes rows. Inside a transaction. */
+  /** Puts and removes rows, unless too many were lost by that. Inside a transaction. */
   #applyRows(
     plan: TablePlan,
-    { tableId, batch, removed }: EncodedRows,
+    rows: number,
+    { tableId, batch, removed, rowsBefore }: EncodedRows & RowsBefore,
+    maxLossShare: number,
   ): { readonly tally: Tally; readonly deleted: number } {
     const arena = Buffer.from(batch.arena);
     const unchanged = this.#unchanged(tableId, batch, arena);
     const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
     let deleted = 0;
     for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
+    const after = rows + tally.added - deleted;
+    if (deleted > 0) refuseLoss({ table: plan.name, before: rowsBefore, after }, maxLossShare);
     return { tally, deleted };
   }
 
@@ -353,7 +373,7 @@ export class GenerationWriter {
   }
 
   #followStep(step: CursorStep, maxLossShare: number): TableCheckpoint {
-    const { tableId, rejected, cursor, rowsBefore } = step;
+    const { tableId, rejected, cursor } = step;
     const plan = this.#plan(tableId);
     const { rows, checkpoint } = this.#environment.tableState(tableId);
     if (!checkpoint?.cursor || checkpoint.cursor.step + 1 !== cursor.step) {
@@ -362,9 +382,7 @@ export class GenerationWriter {
         `Step ${cursor.step} of ${JSON.stringify(plan.name)} came after step ${checkpoint?.cursor?.step}.`,
       );
     }
-    const { tally, deleted } = this.#applyRows(plan, step);
-    const after = rows + tally.added - deleted;
-    if (deleted > 0) refuseLoss({ table: plan.name, before: rowsBefore, after }, maxLossShare);
+    const { tally, deleted } = this.#applyRows(plan, rows, step, maxLossShare);
     if (checkpoint.keySweep) this.#noteAsThere(plan, step);
     this.#quarantineByKey(tableId, rejected);
     const counted = added(checkpoint.counters, step, tally, deleted);
@@ -374,12 +392,13 @@ export class GenerationWriter {
       counters: { ...counted, rowsRead: checkpoint.counters.rowsRead + step.rowsRead },
       updatedAt: Date.now(),
     };
+    const after = rows + tally.added - deleted;
     this.#environment.putTableState(tableId, { rows: after, checkpoint: next });
     return next;
   }
 
   /** While the keys are read: rows that are there may not be taken for removed, whatever was found before. */
-  #noteAsThere(plan: TablePlan, { tableId, batch }: EncodedRows): void {
+  #noteAsThere(plan: TablePlan, { tableId, batch }: MissedRows): void {
     const scratch = this.#environment.scratch(tableId);
     const arena = Buffer.from(batch.arena);
     for (const { keyStart, valueStart } of recordsOf(batch)) {
@@ -415,14 +434,16 @@ export class GenerationWriter {
   }
 
   /** Commits rows that a sweep of keys found missing. */
-  insertMissed(rows: EncodedRows): void {
+  insertMissed(rows: MissedRows): void {
     const environment = this.#environment;
     environment.refresh();
     environment.transaction(() => {
-      const { tableId, rejected } = rows;
+      const { tableId, batch, rejected } = rows;
       const plan = this.#plan(tableId);
       const { rows: before, checkpoint } = this.#reading(tableId);
-      const { tally } = this.#applyRows(plan, rows);
+      const arena = Buffer.from(batch.arena);
+      const unchanged = this.#unchanged(tableId, batch, arena);
+      const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
       this.#noteAsThere(plan, rows);
       this.#quarantineByKey(tableId, rejected);
       const counters = added(checkpoint.counters, rows, tally, 0);

@@ -1,6 +1,5 @@
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
-import { refuseLoss } from '../loss-guard.js';
 import type { TablePlan } from '../source/plan.js';
 import type { FollowedTable } from './messages.js';
 import { refuseRejected, type SyncContext } from './table-sync.js';
@@ -20,8 +19,7 @@ export async function followChanges(
 ): Promise<TableCheckpoint[]> {
   const checkpoints = tables.map(({ checkpoint }) => checkpoint);
   const after = tables.map(({ follows }) => follows!.after);
-  const lost = tables.map(() => 0);
-  const { source, bounds, generation, pool } = context;
+  const { source, bounds, generation, pool, maxLossShare } = context;
   for (;;) {
     const behind = tables.flatMap((table, i): (FollowedTable & { readonly i: number })[] => {
       const { log, upTo } = table.follows!;
@@ -33,17 +31,19 @@ export async function followChanges(
     const round = await pool.read('changes', { source, tables: behind, bounds });
     context.onRetries(round.retries);
     for (const [at, change] of round.changes.entries()) {
-      const { i, plan } = behind[at]!;
-      refuseRejected(context, plan, change.rejected);
-      // New rows and changed ones cannot be told apart here; a table that is keyed anew loses nothing.
-      lost[i]! += Math.max(0, change.removed.length - change.batch.count);
-      const before = tables[i]!.rows;
-      refuseLoss({ table: plan.name, before, after: before - lost[i]! }, context.maxLossShare);
+      refuseRejected(context, behind[at]!.plan, change.rejected);
     }
     context.throwIfAborted();
     const { checkpoints: applied } = await pool.write(
       'apply',
-      { generation, changes: round.changes },
+      {
+        generation,
+        changes: round.changes.map((change, at) => ({
+          ...change,
+          rowsBefore: tables[behind[at]!.i]!.rows,
+        })),
+        maxLossShare,
+      },
       round.changes.flatMap(({ batch }) => [batch.arena, batch.spans]),
     );
     for (const [at, change] of round.changes.entries()) {

@@ -83,11 +83,10 @@ async function fetchRows(
     context.onRetries(page.retries);
     refuseRejected(context, plan, page.rejected);
     const { batch, rejected } = page;
-    await pool.write(
-      'insertMissed',
-      { generation, rows: { tableId, batch, removed: [], rejected } },
-      [batch.arena, batch.spans],
-    );
+    await pool.write('insertMissed', { generation, rows: { tableId, batch, rejected } }, [
+      batch.arena,
+      batch.spans,
+    ]);
     if (page.done) return;
     position = page.position;
   }

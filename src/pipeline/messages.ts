@@ -6,9 +6,10 @@ import type {
   CursorState,
   CursorStep,
   EncodedChanges,
-  EncodedRows,
+  MissedRows,
   Preparation,
   PreparedTable,
+  RowsBefore,
   SweepProgress,
 } from '../cache/generation-writer.js';
 import type { SourceSchema } from '../source/introspection.js';
@@ -145,7 +146,7 @@ export interface CursorTable {
 }
 
 /** A step as a reader gives it. */
-export type EncodedStep = Omit<CursorStep, 'rowsBefore'>;
+export type EncodedStep = Omit<CursorStep, keyof RowsBefore>;
 
 /** Changes of several tables, all of one snapshot of the source. */
 export interface EncodedRound {
@@ -189,7 +190,8 @@ export interface WriterTasks {
   readonly apply: {
     readonly request: {
       readonly generation: GenerationRef;
-      readonly changes: readonly EncodedChanges[];
+      readonly changes: readonly (EncodedChanges & RowsBefore)[];
+      readonly maxLossShare: number;
     };
     readonly response: { readonly checkpoints: readonly TableCheckpoint[] };
   };
@@ -218,7 +220,7 @@ export interface WriterTasks {
   };
   /** Commits rows that a sweep of keys found missing. */
   readonly insertMissed: {
-    readonly request: { readonly generation: GenerationRef; readonly rows: EncodedRows };
+    readonly request: { readonly generation: GenerationRef; readonly rows: MissedRows };
     readonly response: Record<string, never>;
   };
   readonly sweep: {

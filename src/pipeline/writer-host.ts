@@ -54,8 +54,9 @@ export class WriterHost {
   apply({
     generation,
     changes,
+    maxLossShare,
   }: WriterTasks['apply']['request']): WriterTasks['apply']['response'] {
-    return { checkpoints: this.#generation(generation).writer.apply(changes) };
+    return { checkpoints: this.#generation(generation).writer.apply(changes, maxLossShare) };
   }
 
   follow({

@@ -47,7 +47,7 @@ void describe('where a round over a cursor begins', () => {
               new Date(whole ? time - (time % 1000) : time).toISOString();
             const late = ms - Math.floor(overlap * share);
             if (late < 0) return;
-            const from = String(start(write(at(ms)), overlap));
+            const from = start(write(at(ms)), overlap) as string;
             assert.ok(Buffer.compare(Buffer.from(from), Buffer.from(write(at(late)))) <= 0);
             const before = ms - overlap - 2 * 86_400_000;
             if (before > 0) assert.ok(from > write(at(before)), 'no more than two days too early');
