@@ -115,8 +115,9 @@ const indexColumn = v.strictObject({
   descending: v.optional(v.boolean('must be true or false')),
 });
 
-const overlap = v.union(
-  [v.pipe(v.number(), v.finite(), v.minValue(0)), v.pipe(v.string(), v.check(isDuration))],
+const overlap = v.custom<number | string>(
+  (value) =>
+    typeof value === 'string' ? isDuration(value) : Number.isFinite(value) && Number(value) >= 0,
   'must be a number of at least 0, or a duration such as "90s"',
 );
 
@@ -131,16 +132,8 @@ const softDelete = v.strictObject({
   alive: v.optional(
     v.pipe(
       v.array(
-        v.union(
-          [
-            v.pipe(
-              v.string(),
-              v.check((value) => !value.includes('\0')),
-            ),
-            v.pipe(v.number(), v.finite()),
-            v.boolean(),
-            v.null(),
-          ],
+        v.custom<string | number | boolean | null>(
+          isAliveValue,
           'must be text without NUL, a finite number, true, false or null',
         ),
       ),
@@ -209,7 +202,14 @@ const schema = v.strictObject({
     authToken: v.optional(v.string('must be text')),
   }),
   cacheDir: text,
-  tables: v.optional(v.array(v.union([text, tableDefinition]))),
+  // Not a union: its issues do not name the field of a definition that is wrong.
+  tables: v.optional(
+    v.array(
+      v.lazy((table): v.GenericSchema<unknown> => {
+        return typeof table === 'string' ? text : tableDefinition;
+      }),
+    ),
+  ),
   batchSize: v.optional(integerBetween(1, 100_000)),
   maxPageBytes: v.optional(integerBetween(4096, 1024 ** 3)),
   maxBytesInFlight: v.optional(integerBetween(4096, 64 * 1024 ** 3)),
@@ -292,6 +292,11 @@ function isDuration(value: string): boolean {
   } catch {
     return false;
   }
+}
+
+function isAliveValue(value: unknown): boolean {
+  if (typeof value === 'string') return !value.includes('\0');
+  return value === null || typeof value === 'boolean' || Number.isFinite(value);
 }
 
 function refuseUnfitCursor({ name, cursor: defined, mode, limit, references }: TableDefinition) {
