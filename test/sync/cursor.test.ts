@@ -309,4 +309,41 @@ void describe('a table that is followed by its cursor', () => {
       }
     });
   }
+
+  for (const encoding of ['UTF-8', 'UTF-16le', 'UTF-16be']) {
+    for (const kind of ['', 'WITHOUT ROWID']) {
+      void it(`reads names and texts of any kind: ${encoding} ${kind}`, async () => {
+        await using dir = await TempDirectory.make();
+        const file = dir.join('source.db');
+        changeDatabase(
+          file,
+          `PRAGMA encoding = '${encoding}'; CREATE TABLE "a ""b' c" ("k""1" TEXT, k2 BLOB, "c'""d" TEXT, "x y",
+           PRIMARY KEY ("k""1", k2)) ${kind}; CREATE INDEX "i ""'" ON "a ""b' c" ("c'""d")`,
+        );
+        const definition = {
+          name: `a "b' c`,
+          cursor: { column: `c'"d`, overlap: 0, sweepEveryMs: 0 },
+          softDelete: { column: 'x y', alive: ["it's", '\u{1F600}', -1.5] },
+        };
+        const options = {
+          source: { url: `file:${file}` },
+          cacheDir: dir.join('cache'),
+          batchSize: 2,
+        };
+        const where = { [definition.name]: `"x y" IN ('it''s', '\u{1F600}', -1.5)` };
+        await sync({ ...options, tables: [definition] });
+        for (const [i, text] of ['', 'A', 'a', 'z', 'é', '\u{1F600}'].entries()) {
+          changeDatabase(
+            file,
+            `DELETE FROM "a ""b' c" WHERE "k""1" = 'b${i - 2}' OR "x y" = 0;
+             UPDATE "a ""b' c" SET "x y" = 0, "c'""d" = '${text}' WHERE "k""1" LIKE 'a%';
+             INSERT INTO "a ""b' c" VALUES ('a${i}', x'00', '${text}', 'it''s'), ('b${i}', x'ff00', '${text}', '\u{1F600}'),
+             ('${text}', x'', NULL, -1.5), ('d${i}', x'', '${text}', 0)`,
+          );
+          assert.equal((await sync({ ...options, tables: [definition] })).mode, 'incremental');
+          await assertCacheEquals(file, options.cacheDir, { where });
+        }
+      });
+    }
+  }
 });
