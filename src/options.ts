@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { parseDuration } from './duration.js';
 import { ConfigError } from './errors.js';
 import type { TableDefinition } from './table-definition.js';
 
@@ -121,6 +122,33 @@ const indexColumn = v.strictObject({
   descending: v.optional(v.boolean('must be true or false')),
 });
 
+const overlap = v.custom<number | string>(
+  (value) =>
+    typeof value === 'string' ? isDuration(value) : Number.isFinite(value) && Number(value) >= 0,
+  'must be a number of at least 0, or a duration such as "90s"',
+);
+
+const cursor = v.strictObject({
+  column: text,
+  overlap: v.optional(overlap),
+  sweepEveryMs: v.optional(integerBetween(0, Number.MAX_SAFE_INTEGER)),
+});
+
+const softDelete = v.strictObject({
+  column: text,
+  alive: v.optional(
+    v.pipe(
+      v.array(
+        v.custom<string | number | boolean | null>(
+          isAliveValue,
+          'must be text without NUL, a finite number, true, false or null',
+        ),
+      ),
+      v.minLength(1, 'must hold at least one value'),
+    ),
+  ),
+});
+
 const tableDefinition = v.strictObject({
   name: text,
   optional: v.optional(v.boolean('must be true or false')),
@@ -153,6 +181,14 @@ const tableDefinition = v.strictObject({
       }),
     ),
   ),
+  cursor: v.optional(cursor),
+  softDelete: v.optional(softDelete),
+  mode: v.optional(
+    v.picklist(
+      ['auto', 'full', 'change-log', 'cursor'],
+      'must be "auto", "full", "change-log" or "cursor"',
+    ),
+  ),
 });
 
 const SOURCE_SCHEMES = ['file:', 'http:', 'https:', 'libsql:', 'ws:', 'wss:'];
@@ -173,7 +209,14 @@ const schema = v.strictObject({
     authToken: v.optional(v.string('must be text')),
   }),
   cacheDir: text,
-  tables: v.optional(v.array(v.union([text, tableDefinition]))),
+  // Not a union: its issues do not name the field of a definition that is wrong.
+  tables: v.optional(
+    v.array(
+      v.lazy((table): v.GenericSchema<unknown> => {
+        return typeof table === 'string' ? text : tableDefinition;
+      }),
+    ),
+  ),
   batchSize: v.optional(integerBetween(1, 100_000)),
   maxPageBytes: v.optional(integerBetween(4096, 1024 ** 3)),
   maxBytesInFlight: v.optional(integerBetween(4096, 64 * 1024 ** 3)),
@@ -219,6 +262,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     typeof table === 'string' ? { name: table } : table,
   );
   refuseDuplicateTables(tables ?? []);
+  for (const table of tables ?? []) refuseUnfitCursor(table);
   return {
     source: { url: options.source.url, authToken: options.source.authToken },
     cacheDir: options.cacheDir,
@@ -251,6 +295,35 @@ export function describeIssue(issue: v.BaseIssue<unknown>): string {
     return `${path} is not a known option`;
   const missing = issue.received === 'undefined';
   return missing ? `${path} is missing` : `${path} ${issue.message} (got ${issue.received})`;
+}
+
+function isDuration(value: string): boolean {
+  try {
+    return parseDuration(value) > 0;
+  } catch {
+    return false;
+  }
+}
+
+function isAliveValue(value: unknown): boolean {
+  if (typeof value === 'string') return !value.includes('\0');
+  return value === null || typeof value === 'boolean' || Number.isFinite(value);
+}
+
+function refuseUnfitCursor({ name, cursor: defined, mode, limit, references }: TableDefinition) {
+  const table = JSON.stringify(name);
+  if (mode === 'cursor' && !defined) {
+    throw new ConfigError(`The table ${table} has the mode "cursor", but no cursor is defined.`, {
+      context: { table: name },
+      hint: "Define one: cursor: { column: 'updated_at' }.",
+    });
+  }
+  if (!defined || (!limit && !references)) return;
+  const other = limit ? 'a limit' : 'references';
+  throw new ConfigError(
+    `The table ${table} has a cursor and ${other}: its rows come and go without a change to them, which a cursor cannot tell.`,
+    { context: { table: name }, hint: `Leave out the cursor, or ${other}.` },
+  );
 }
 
 function refuseDuplicateTables(tables: readonly TableDefinition[]): void {

@@ -11,8 +11,8 @@ export interface TableCounters {
   readonly bytesWritten: number;
 }
 
-/** How a table was brought up to date: read in full, or by the source's change log. */
-export type TableMode = 'full' | 'change-log';
+/** How a table was brought up to date: read in full, by the source's change log, or by its cursor. */
+export type TableMode = 'full' | 'change-log' | 'cursor';
 
 /** What one sync did to one table. */
 export interface TableReport extends TableCounters {

@@ -24,14 +24,17 @@ import { refuseLoss } from './loss-guard.js';
 import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { buildIndexes } from './pipeline/index-build.js';
-import type { GenerationRef, SourceRef } from './pipeline/messages.js';
+import type { EncodedCursorLook, GenerationRef, SourceRef } from './pipeline/messages.js';
 import { Semaphore } from './pipeline/semaphore.js';
 import { followChanges } from './pipeline/change-rounds.js';
+import { cursorWarnings, modeWarnings } from './mode-warnings.js';
+import { followCursors } from './pipeline/cursor-rounds.js';
+import { isSweepDue, sweepKeys } from './pipeline/key-sweep.js';
 import { syncTable, type SyncContext } from './pipeline/table-sync.js';
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
-import type { SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
+import type { SyncMode, SyncReport, TableMode, TableReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import { planTables, type TablePlan } from './source/plan.js';
@@ -246,6 +249,10 @@ export class StorageSync implements AsyncDisposable {
       const { plans, warnings: planned } = planTables(schema, options.tables);
       const warnings = [...planned];
 
+      // Before any row is read: what is read later holds all that these stand for.
+      const looks = await this.#lookAtCursors(source, plans);
+      warnings.push(...cursorWarnings(plans, looks), ...modeWarnings(plans, logs));
+
       const fingerprint = sourceFingerprint(options.source.url);
       const preparation = {
         plans,
@@ -253,6 +260,7 @@ export class StorageSync implements AsyncDisposable {
         source: fingerprint,
         reuseSince: Date.now() - options.staleAfterMs,
         logs,
+        cursors: looks,
         full: asked.full === true || mode === 'rebuild',
       };
       const target = await this.#prepare(mode, preparation, (opened) => {
@@ -263,7 +271,7 @@ export class StorageSync implements AsyncDisposable {
 
       await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
-      const work = { plans, source, generation, stop, meter, startedAt, maxLossShare, logs };
+      const work = { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs };
       const read = await this.#readTables({ ...work, prepared: target.tables });
       const { tables } = read;
       await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
@@ -284,7 +292,7 @@ export class StorageSync implements AsyncDisposable {
         tableIds: tables.map((table) => table.id),
       });
       const checks = plans.map((plan, i) =>
-        countCheck(plan, counts[i]!, tables[i]!.follows ? null : read.checkpoints[i]!),
+        countCheck(plan, counts[i]!, isReadInFull(tables[i]!) ? read.checkpoints[i]! : null),
       );
       refuseDamaged(checks);
       checks.push(...violations.map(uniqueCheck));
@@ -296,7 +304,7 @@ export class StorageSync implements AsyncDisposable {
       warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
       await this.#noteRows(plans, counts);
       meter.enter('done');
-      const onlyChanges = tables.length > 0 && tables.every(({ follows }) => follows !== null);
+      const onlyChanges = tables.length > 0 && !tables.some(isReadInFull);
       return this.#report({
         mode: mode === 'full' && onlyChanges ? 'incremental' : mode,
         startedAt,
@@ -316,11 +324,23 @@ export class StorageSync implements AsyncDisposable {
     }
   }
 
+  async #lookAtCursors(
+    source: SourceRef,
+    plans: readonly TablePlan[],
+  ): Promise<readonly EncodedCursorLook[]> {
+    const followed = plans.filter(
+      ({ cursor, mode }) => cursor !== null && (mode === 'auto' || mode === 'cursor'),
+    );
+    if (followed.length === 0) return [];
+    return (await this.#pool().read('cursors', { source, plans: followed })).looks;
+  }
+
   /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
   async #readTables(work: {
     readonly plans: readonly TablePlan[];
     readonly prepared: readonly PreparedTable[];
     readonly logs: readonly LogState[];
+    readonly looks: readonly EncodedCursorLook[];
     readonly source: SourceRef;
     readonly generation: GenerationRef;
     readonly stop: AbortController;
@@ -328,7 +348,7 @@ export class StorageSync implements AsyncDisposable {
     readonly startedAt: number;
     readonly maxLossShare: number;
   }): Promise<ReadResult> {
-    const { plans, source, generation, stop, meter, startedAt, maxLossShare, logs } = work;
+    const { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs } = work;
     const tables = [...work.prepared];
     const options = this.#options;
     const pool = this.#pool();
@@ -366,7 +386,10 @@ export class StorageSync implements AsyncDisposable {
     const durations: number[] = [];
     const failures: unknown[] = [];
     const followed = [...tables.keys()].filter((at) => tables[at]!.follows !== null);
-    const inFull = [...tables.keys()].filter((at) => tables[at]!.follows === null);
+    const byCursor = [...tables.keys()].filter((at) => tables[at]!.cursor !== null);
+    const inFull = [...tables.keys()].filter((at) => isReadInFull(tables[at]!));
+    // Tables whose rows, or keys, are all read.
+    const toRead = [...inFull];
     const follow = async () => {
       if (followed.length === 0) return;
       const begun = performance.now();
@@ -385,18 +408,37 @@ export class StorageSync implements AsyncDisposable {
           const request = { generation, tableId: table.id, logs };
           const { checkpoint } = await pool.write('restart', request);
           tables[at] = { ...table, checkpoint, follows: null };
-          inFull.push(at);
+          toRead.push(at);
         }
+      }
+    };
+    const roundsOfCursors = async () => {
+      if (byCursor.length === 0) return;
+      const begun = performance.now();
+      const found = await followCursors(
+        context,
+        byCursor.map((at) => ({
+          plan: plans[at]!,
+          table: tables[at]!,
+          look: looks.find(({ table }) => table === plans[at]!.name)!,
+        })),
+      );
+      for (const [i, at] of byCursor.entries()) {
+        checkpoints[at] = found[i]!;
+        durations[at] = performance.now() - begun;
+        if (isSweepDue(plans[at]!, found[i]!)) toRead.push(at);
+        else meter.tableDone(plans[at]!.name);
       }
     };
     let next = 0;
     const worker = async () => {
-      while (next < inFull.length && failures.length === 0) {
-        const at = inFull[next++]!;
+      while (next < toRead.length && failures.length === 0) {
+        const at = toRead[next++]!;
         const begun = performance.now();
+        const read = isReadInFull(tables[at]!) ? syncTable : sweepKeys;
         try {
-          checkpoints[at] = await syncTable(context, plans[at]!, tables[at]!);
-          durations[at] = performance.now() - begun;
+          checkpoints[at] = await read(context, plans[at]!, tables[at]!);
+          durations[at] = (durations[at] ?? 0) + performance.now() - begun;
           meter.tableDone(plans[at]!.name);
         } catch (error) {
           failures.push(error);
@@ -407,12 +449,13 @@ export class StorageSync implements AsyncDisposable {
       }
     };
     await follow();
+    await roundsOfCursors();
     const workers = Array.from({ length: pool.readerThreads }, worker);
     const read = Promise.all(workers);
     // Totals are counted once somebody looks; and nothing may ask the source once the sync has ended.
     const counting = Promise.race([meter.watched.then(() => true), read.then(() => false)]).then(
       async (watched) => {
-        if (watched && followed.length === 0) await this.#countRows(plans, source, meter);
+        if (watched && inFull.length === tables.length) await this.#countRows(plans, source, meter);
       },
     );
     await Promise.all([read, counting]);
@@ -615,7 +658,7 @@ export class StorageSync implements AsyncDisposable {
       plan.name,
       {
         ...checkpoints[i]!.counters,
-        mode: tables[i]!.follows ? 'change-log' : 'full',
+        mode: modeOf(tables[i]!),
         durationMs: Math.round(durations[i]!),
         resumed: tables[i]!.resumed,
       },
@@ -665,6 +708,15 @@ export class StorageSync implements AsyncDisposable {
     });
     return this.#ownPool;
   }
+}
+
+function modeOf({ follows, cursor }: PreparedTable): TableMode {
+  if (follows !== null) return 'change-log';
+  return cursor !== null ? 'cursor' : 'full';
+}
+
+function isReadInFull(table: PreparedTable): boolean {
+  return modeOf(table) === 'full';
 }
 
 interface Target {

@@ -55,6 +55,43 @@ export interface ReferenceDefinition {
   readonly when?: { readonly column: string; readonly equals: string | number };
 }
 
+/**
+ * A column that the source's writers raise with each insert and update, and never lower: a version or a time. A sync
+ * then reads the rows from the last value on, and the keys of all rows now and then.
+ *
+ * Values compare as SQLite compares them under the collation BINARY, so a column of TEXT must hold times of one format
+ * and one offset, or other texts that sort as they were given. Rows with NULL are read by every sync.
+ */
+export interface CursorDefinition {
+  readonly column: string;
+  /**
+   * How far below the last value each sync begins, for rows that were committed late with an older value. For numbers,
+   * in the column's own unit; for times as TEXT, a duration such as `90s` or a number of milliseconds. Default: a minute
+   * for times as TEXT and for numbers that may be Unix times (in seconds, milliseconds or microseconds), 100 for other
+   * numbers. Other values than numbers and times need 0.
+   */
+  readonly overlap?: number | string;
+  /** How often all keys are read, to find rows that were deleted or missed, in milliseconds. Default: one hour. */
+  readonly sweepEveryMs?: number;
+}
+
+/** Rows that the source keeps, but calls deleted: they are not cached. */
+export interface SoftDeleteDefinition {
+  readonly column: string;
+  /**
+   * The values of a row that is there; one with any other value counts as deleted. Compared as the source's SQL does, by
+   * the column's affinity and collation. Default: `[null, 0, '']`; `false` is 0 and `true` is 1, as in SQLite.
+   */
+  readonly alive?: readonly (string | number | boolean | null)[];
+}
+
+/**
+ * How a table is brought up to date. `auto`: by the source's change log if it has one that can be relied on, else by the
+ * cursor if one is defined, else by a full read. `change-log` and `cursor`: by that, and by a full read where it cannot
+ * be. `full`: always by a full read.
+ */
+export type ModeChoice = 'auto' | 'full' | 'change-log' | 'cursor';
+
 /** What to sync of one table. Everything but the name has a default taken from the source's schema. */
 export interface TableDefinition<
   Columns extends ColumnTypes = ColumnTypes,
@@ -70,6 +107,11 @@ export interface TableDefinition<
   readonly limit?: TableLimit;
   readonly indexes?: Indexes;
   readonly references?: readonly ReferenceDefinition[];
+  /** Not together with `limit` or `references`: rows then come and go without a change to them. */
+  readonly cursor?: CursorDefinition;
+  readonly softDelete?: SoftDeleteDefinition;
+  /** Default: `auto`. */
+  readonly mode?: ModeChoice;
 }
 
 export type ColumnTypes = Readonly<Record<string, ColumnType>>;

@@ -1,5 +1,6 @@
 import { CacheError } from '../errors.js';
 import type { TableCounters } from '../report.js';
+import type { CursorStage } from '../source/cursor-rows.js';
 import type { PlanIndex, TablePlan } from '../source/plan.js';
 import { MAX_INDEX_NUMBER } from './index-key.js';
 
@@ -86,6 +87,37 @@ export interface LogPosition {
   readonly version: number;
 }
 
+/** How far a table has come that is followed by its cursor. Values and positions are the source's, opaque here. */
+export interface CursorPosition {
+  /** Names the cursor: a position of another one means nothing. */
+  readonly of: string;
+  /** Steps taken. The next one must be this number. */
+  readonly step: number;
+  /** Where the next round begins: of the rows committed in time, all with lower values are there. Null: at the lowest. */
+  readonly from: Uint8Array | null;
+  /** Why no further round can begin, so that the table is to be read in full; or null. */
+  readonly problem: string | null;
+  /** The round that is under way, or null. */
+  readonly round: CursorRound | null;
+  /** When the last complete reading of all keys began. */
+  readonly sweptAt: number;
+}
+
+/** A round over a cursor, as far as it has come. */
+export interface CursorRound {
+  readonly stages: readonly CursorStage[];
+  readonly position: Uint8Array | null;
+  readonly upTo: Uint8Array | null;
+  readonly last: Uint8Array | null;
+}
+
+/** A reading of a table's keys that is under way: `lanes` and `phase` are then its own. */
+export interface KeySweep {
+  readonly startedAt: number;
+  /** True once rows are being removed. */
+  readonly removing: boolean;
+}
+
 /** How far a table has come in a sync. Written in the same transaction as the rows it covers. */
 export interface TableCheckpoint {
   /** The sync that it belongs to. */
@@ -105,6 +137,11 @@ export interface TableCheckpoint {
   readonly log: LogPosition | null;
   /** The same of the logs of other tables, on which it depends which rows are in scope; in the order of the plan's scopes. */
   readonly scopes: readonly LogPosition[];
+  /** Looked at before the rows were read, then moved with each round. Null where no cursor is defined. */
+  readonly cursor: CursorPosition | null;
+  readonly keySweep: KeySweep | null;
+  /** Which rows counted as there: the plan's `alive`. */
+  readonly alive: string | null;
   readonly startedAt: number;
   readonly updatedAt: number;
 }
@@ -171,7 +208,8 @@ export function mergeCatalog(
         },
       );
     }
-    if (!keepIndexes) tables[at] = mergeIndexes(known, plan.indexes);
+    const current = { ...known, plan: { ...known.plan, ...scopeOf(plan) } };
+    tables[at] = keepIndexes ? current : mergeIndexes(current, plan.indexes);
   }
   const databases = 8 + tables.length * DATABASES_OF_A_TABLE;
   if (databases > MAX_DATABASES) {
@@ -196,7 +234,12 @@ function storageDifference(stored: TablePlan, wanted: TablePlan): string | null 
     return `the key (${stored.keyNames.join(', ')}), but (${wanted.keyNames.join(', ')}) is asked for now`;
   }
   if (JSON.stringify(stored.limit) !== JSON.stringify(wanted.limit)) return 'another limit';
-  return stored.filter === wanted.filter ? null : 'other references';
+  return (stored.references ?? null) === wanted.references ? null : 'other references';
+}
+
+/** What may differ from what is stored, because a full read puts it right. */
+function scopeOf({ filter, references, alive, cursor, mode }: TablePlan): Partial<TablePlan> {
+  return { filter, references, alive, cursor, mode };
 }
 
 /** Gives a table the indexes that are declared now: those it has keep their numbers, others get new ones. */

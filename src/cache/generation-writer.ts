@@ -1,10 +1,10 @@
 import { StorageSyncError } from '../errors.js';
-import { refuseLoss } from '../loss-guard.js';
 import type { TableCounters } from '../report.js';
 import { foldName } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { RejectedRow } from '../source/page.js';
-import { mayFollowLog, type TablePlan } from '../source/plan.js';
+import { refuseLoss } from '../loss-guard.js';
+import { cursorIdentity, mayFollowLog, type TablePlan } from '../source/plan.js';
 import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
@@ -13,6 +13,7 @@ import {
   NEW_LANE,
   newIndexState,
   ZERO_COUNTERS,
+  type CursorPosition,
   type LaneCheckpoint,
   type LogPosition,
   type SyncRecord,
@@ -32,6 +33,8 @@ export interface PreparedTable {
   readonly resumed: boolean;
   /** The log whose changes bring the table up to date, or null where it must be read in full. */
   readonly follows: FollowedLog | null;
+  /** Where the cursor stands by which the table is brought up to date, or null where it is not. */
+  readonly cursor: CursorPosition | null;
   /** True when indexes are to be built or removed: see {@link GenerationWriter.buildIndexes}. */
   readonly indexWork: boolean;
 }
@@ -49,6 +52,15 @@ export interface FollowedLog extends LogRange {
   readonly scopes: readonly LogRange[];
 }
 
+/** Where a table's cursor stands before any of its rows are read. */
+export interface CursorState {
+  readonly table: string;
+  /** Where a round begins that follows what is read now. */
+  readonly from: Uint8Array | null;
+  /** Why no round can follow, or null. */
+  readonly problem: string | null;
+}
+
 /** What a sync is about to do to a generation. */
 export interface Preparation {
   readonly plans: readonly TablePlan[];
@@ -58,25 +70,48 @@ export interface Preparation {
   readonly unpublished: boolean;
   /** The change logs of the source, as they were before anything else of it was read. */
   readonly logs: readonly LogState[];
+  /** The cursors, as they were before any row was read. */
+  readonly cursors: readonly CursorState[];
   /** True to read every table in full. */
   readonly full: boolean;
   /** True when the plans say nothing of indexes: those that there are stay. */
   readonly keepIndexes?: boolean;
 }
 
-/** Changes of one table, as a round brings them. */
-export interface EncodedChanges {
+/** Rows of one table as they are now. */
+export interface EncodedRows {
   readonly tableId: number;
-  /** The version that the table must have, and the one it has then. */
-  readonly after: number;
-  readonly version: number;
-  /** The versions that the logs of its scopes have then. */
-  readonly scopeVersions: readonly number[];
   /** The rows that there are. */
   readonly batch: Batch;
   /** The keys of those that are not. */
   readonly removed: readonly Uint8Array[];
   readonly rejected: readonly RejectedRow[];
+}
+
+/** Rows that a sweep of keys found missing. */
+export type MissedRows = Omit<EncodedRows, 'removed'>;
+
+/** Changes of one table, as a round brings them. */
+export interface EncodedChanges extends EncodedRows {
+  /** The version that the table must have, and the one it has then. */
+  readonly after: number;
+  readonly version: number;
+  /** The versions that the logs of its scopes have then. */
+  readonly scopeVersions: readonly number[];
+}
+
+/** What a table is held to that may not lose too much. */
+export interface RowsBefore {
+  /** Rows that the table had as its sync began. */
+  readonly rowsBefore: number;
+}
+
+/** A step of a table that is followed by its cursor. */
+export interface CursorStep extends EncodedRows, RowsBefore {
+  /** Rows that the source gave, dead ones among them. */
+  readonly rowsRead: number;
+  /** Where the cursor stands then. Its number must follow that of the one before. */
+  readonly cursor: CursorPosition;
 }
 
 /** One batch for one lane of a table, and where it leaves the lane. */
@@ -126,6 +161,7 @@ export class GenerationWriter {
    */
   prepare(preparation: Preparation): PreparedTable[] {
     const { plans, sync, source, reuseSince, unpublished, logs, full, keepIndexes } = preparation;
+    const { cursors } = preparation;
     const environment = this.#environment;
     environment.refresh();
     const catalog = mergeCatalog(environment.catalog(), plans, keepIndexes);
@@ -146,6 +182,7 @@ export class GenerationWriter {
       environment.putSource(source);
       return tables.map((table, i): PreparedTable => {
         const { id } = table;
+        const plan = plans[i]!;
         const { rows, checkpoint } = environment.tableState(id);
         for (const number of table.droppedIndexes) environment.removeIndexState(id, number);
         for (const number of table.indexNumbers) {
@@ -153,28 +190,49 @@ export class GenerationWriter {
           environment.putIndexState(id, number, newIndexState(rows));
         }
         const indexWork = hasIndexWork(environment, table);
-        const followable = logsOf(plans[i]!, logs);
+        const followable = logsOf(plan, logs);
+        const cursor = cursors.find((state) => state.table === plan.name) ?? null;
+        const mayFollow = checkpoint !== null && !full && !unpublished;
         const follows =
-          checkpoint && followable && !full && !unpublished
+          mayFollow && followable && isOfScope(checkpoint, plan)
             ? followedFrom(checkpoint, followable)
             : null;
-        if (checkpoint && follows) {
-          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS, rowsBefore: rows };
+        if (mayFollow && follows) {
+          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
           environment.putTableState(id, { rows, checkpoint: current });
-          return { id, rows, checkpoint: current, resumed: false, follows, indexWork };
+          return {
+            id,
+            rows,
+            checkpoint: current,
+            resumed: false,
+            follows,
+            cursor: null,
+            indexWork,
+          };
+        }
+        if (mayFollow && !followable && canFollowCursor(plan, checkpoint, cursor)) {
+          const current = { ...checkpoint, sync, counters: ZERO_COUNTERS, log: null };
+          environment.putTableState(id, { rows, checkpoint: current });
+          const resumed = current.keySweep !== null || current.cursor!.round !== null;
+          const found = { follows: null, cursor: current.cursor, indexWork };
+          return { id, rows, checkpoint: current, resumed, ...found };
         }
         const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
         if (
           interrupted &&
+          isOfScope(checkpoint, plan) &&
           (checkpoint.phase !== 'complete' || checkpoint.startedAt >= reuseSince)
         ) {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
           const reads = checkpoint.counters.rowsRead > 0;
-          return { id, rows, checkpoint: resumed, resumed: reads, indexWork, follows: null };
+          const found = { follows: null, cursor: null, indexWork };
+          return { id, rows, checkpoint: resumed, resumed: reads, ...found };
         }
-        const started = this.#begin(id, sync, followable);
-        return { id, rows, checkpoint: started, resumed: false, indexWork, follows: null };
+        const position = cursor && newCursorPosition(plan, cursor, Date.now());
+        const started = this.#begin(id, sync, plan, followable, position);
+        const found = { follows: null, cursor: null, indexWork };
+        return { id, rows, checkpoint: started, resumed: false, ...found };
       });
     });
   }
@@ -185,11 +243,20 @@ export class GenerationWriter {
     environment.refresh();
     return environment.transaction(() => {
       const { checkpoint } = environment.tableState(tableId);
-      return this.#begin(tableId, checkpoint!.sync, logsOf(this.#plan(tableId), logs));
+      const plan = this.#plan(tableId);
+      // An older position of a cursor is always a good one.
+      const { sync, cursor } = checkpoint!;
+      return this.#begin(tableId, sync, plan, logsOf(plan, logs), cursor);
     });
   }
 
-  #begin(tableId: number, sync: string, logs: TableLogs | null): TableCheckpoint {
+  #begin(
+    tableId: number,
+    sync: string,
+    plan: TablePlan,
+    logs: TableLogs | null,
+    cursor: CursorPosition | null,
+  ): TableCheckpoint {
     const environment = this.#environment;
     environment.scratch(tableId).clearSync();
     environment.quarantine(tableId).clearSync();
@@ -206,6 +273,9 @@ export class GenerationWriter {
       rowsBefore: rows,
       log: logs && positionIn(logs.own),
       scopes: logs?.scopes.map(positionIn) ?? [],
+      cursor,
+      keySweep: null,
+      alive: plan.alive,
       startedAt: now,
       updatedAt: now,
     };
@@ -236,17 +306,15 @@ export class GenerationWriter {
     const merge = checkpoint.fresh ? null : this.#compare(tableId, plan, lane, write, arena);
 
     return environment.transaction(() => {
-      const tally = this.#putRecords(
-        tableId,
-        plan,
-        batch,
-        arena,
-        checkpoint.fresh,
-        merge?.unchanged,
-      );
       const scratch = environment.scratch(tableId);
       if (merge) for (const key of merge.scratch) scratch.putSync(key, NOTHING);
-      this.#quarantine(tableId, rejected, checkpoint.counters.rowsQuarantined);
+      // A sweep's batches hold keys: the rows that belong to them are not there to be written.
+      const tally = checkpoint.keySweep
+        ? NOTHING_PUT
+        : this.#putRecords(tableId, plan, batch, arena, checkpoint.fresh, merge?.unchanged);
+      if (!checkpoint.keySweep) {
+        this.#quarantine(tableId, rejected, checkpoint.counters.rowsQuarantined);
+      }
 
       const next: TableCheckpoint = {
         ...checkpoint,
@@ -257,7 +325,9 @@ export class GenerationWriter {
           rowsSeen: lane.rowsSeen + batch.count + rejected.length,
           done: write.done,
         }),
-        counters: added(checkpoint.counters, write, tally, 0),
+        counters: checkpoint.keySweep
+          ? withKeysRead(checkpoint.counters, batch.count + rejected.length)
+          : added(checkpoint.counters, write, tally, 0),
         updatedAt: Date.now(),
       };
       const read = next.lanes.every((each) => each.done);
@@ -272,10 +342,12 @@ export class GenerationWriter {
   /**
    * Commits a round of changes, with the versions it leads to.
    *
-   * @throws {LossError} when a table would have lost more than `maxLossShare` of its rows since the sync began. Nothing
-   * is changed then.
+   * @throws {LossError} when a table would have lost too much since its sync began. Nothing is committed then.
    */
-  apply(changes: readonly EncodedChanges[], maxLossShare: number): TableCheckpoint[] {
+  apply(
+    changes: readonly (EncodedChanges & RowsBefore)[],
+    maxLossShare: number,
+  ): TableCheckpoint[] {
     const environment = this.#environment;
     environment.refresh();
     return environment.transaction(() =>
@@ -283,8 +355,8 @@ export class GenerationWriter {
     );
   }
 
-  #applyTo(change: EncodedChanges, maxLossShare: number): TableCheckpoint {
-    const { tableId, after, version, scopeVersions, batch, removed, rejected } = change;
+  #applyTo(change: EncodedChanges & RowsBefore, maxLossShare: number): TableCheckpoint {
+    const { tableId, after, version, scopeVersions } = change;
     const plan = this.#plan(tableId);
     const { rows, checkpoint } = this.#environment.tableState(tableId);
     if (checkpoint?.phase !== 'complete' || checkpoint.log?.version !== after) {
@@ -293,14 +365,8 @@ export class GenerationWriter {
         `Changes of ${JSON.stringify(plan.name)} behind ${after} came after ${checkpoint?.log?.version}.`,
       );
     }
-    const arena = Buffer.from(batch.arena);
-    const unchanged = this.#unchanged(tableId, batch, arena);
-    const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
-    let deleted = 0;
-    for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
-    this.#quarantine(tableId, rejected, version);
-    const left = rows + tally.added - deleted;
-    refuseLoss({ table: plan.name, before: checkpoint.rowsBefore, after: left }, maxLossShare);
+    const { tally, deleted } = this.#applyRows(plan, rows, change, maxLossShare);
+    this.#quarantine(tableId, change.rejected, version);
     const next: TableCheckpoint = {
       ...checkpoint,
       log: { ...checkpoint.log, version },
@@ -308,8 +374,132 @@ export class GenerationWriter {
       counters: added(checkpoint.counters, change, tally, deleted),
       updatedAt: Date.now(),
     };
+    const left = rows + tally.added - deleted;
     this.#environment.putTableState(tableId, { rows: left, checkpoint: next });
     return next;
+  }
+
+  /** Puts and removes rows, unless too many were lost by that. Inside a transaction. */
+  #applyRows(
+    plan: TablePlan,
+    rows: number,
+    { tableId, batch, removed, rowsBefore }: EncodedRows & RowsBefore,
+    maxLossShare: number,
+  ): { readonly tally: Tally; readonly deleted: number } {
+    const arena = Buffer.from(batch.arena);
+    const unchanged = this.#unchanged(tableId, batch, arena);
+    const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
+    let deleted = 0;
+    for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
+    const after = rows + tally.added - deleted;
+    if (deleted > 0) refuseLoss({ table: plan.name, before: rowsBefore, after }, maxLossShare);
+    return { tally, deleted };
+  }
+
+  /**
+   * Commits steps of tables that are followed by their cursors.
+   *
+   * @throws {LossError} when a table would have lost too much since its sync began. Nothing is committed then.
+   */
+  follow(steps: readonly CursorStep[], maxLossShare: number): TableCheckpoint[] {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => steps.map((step) => this.#followStep(step, maxLossShare)));
+  }
+
+  #followStep(step: CursorStep, maxLossShare: number): TableCheckpoint {
+    const { tableId, rejected, cursor } = step;
+    const plan = this.#plan(tableId);
+    const { rows, checkpoint } = this.#environment.tableState(tableId);
+    if (!checkpoint?.cursor || checkpoint.cursor.step + 1 !== cursor.step) {
+      throw new StorageSyncError(
+        'WORKER_FAILED',
+        `Step ${cursor.step} of ${JSON.stringify(plan.name)} came after step ${checkpoint?.cursor?.step}.`,
+      );
+    }
+    const { tally, deleted } = this.#applyRows(plan, rows, step, maxLossShare);
+    if (checkpoint.keySweep) this.#noteAsThere(plan, step);
+    this.#quarantineByKey(tableId, rejected);
+    const counted = added(checkpoint.counters, step, tally, deleted);
+    const next: TableCheckpoint = {
+      ...checkpoint,
+      cursor,
+      counters: { ...counted, rowsRead: checkpoint.counters.rowsRead + step.rowsRead },
+      updatedAt: Date.now(),
+    };
+    const after = rows + tally.added - deleted;
+    this.#environment.putTableState(tableId, { rows: after, checkpoint: next });
+    return next;
+  }
+
+  /** While the keys are read: rows that are there may not be taken for removed, whatever was found before. */
+  #noteAsThere(plan: TablePlan, { tableId, batch }: MissedRows): void {
+    const scratch = this.#environment.scratch(tableId);
+    const arena = Buffer.from(batch.arena);
+    for (const { keyStart, valueStart } of recordsOf(batch)) {
+      const key = arena.subarray(keyStart, valueStart);
+      if (plan.inKeyOrder) scratch.removeSync(key);
+      else scratch.putSync(key, NOTHING);
+    }
+  }
+
+  /** Begins a reading of all keys of a table, or goes on with the one that was interrupted. */
+  beginSweep(tableId: number): TableCheckpoint {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => {
+      const { rows, checkpoint } = environment.tableState(tableId);
+      if (!checkpoint?.cursor) {
+        throw new StorageSyncError('WORKER_FAILED', `Table ${tableId} follows no cursor.`);
+      }
+      if (checkpoint.keySweep) return checkpoint;
+      environment.scratch(tableId).clearSync();
+      const begun: TableCheckpoint = {
+        ...checkpoint,
+        phase: 'reading',
+        fresh: false,
+        lanes: [NEW_LANE],
+        sweepAfter: null,
+        rowsBefore: rows,
+        keySweep: { startedAt: Date.now(), removing: false },
+      };
+      environment.putTableState(tableId, { rows, checkpoint: begun });
+      return begun;
+    });
+  }
+
+  /** Commits rows that a sweep of keys found missing. */
+  insertMissed(rows: MissedRows): void {
+    const environment = this.#environment;
+    environment.refresh();
+    environment.transaction(() => {
+      const { tableId, batch, rejected } = rows;
+      const plan = this.#plan(tableId);
+      const { rows: before, checkpoint } = this.#reading(tableId);
+      const arena = Buffer.from(batch.arena);
+      const unchanged = this.#unchanged(tableId, batch, arena);
+      const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
+      this.#noteAsThere(plan, rows);
+      this.#quarantineByKey(tableId, rejected);
+      const counters = added(checkpoint.counters, rows, tally, 0);
+      environment.putTableState(tableId, {
+        rows: before + tally.added,
+        checkpoint: { ...checkpoint, counters, updatedAt: Date.now() },
+      });
+    });
+  }
+
+  /** The keys of a batch of which there is no row. */
+  absentKeys(tableId: number, batch: Batch): Uint8Array[] {
+    this.#environment.refresh();
+    const rows = this.#environment.rows(tableId);
+    const arena = Buffer.from(batch.arena);
+    const absent: Uint8Array[] = [];
+    for (const { keyStart, valueStart } of recordsOf(batch)) {
+      const key = arena.subarray(keyStart, valueStart);
+      if (!rows.doesExist(key)) absent.push(new Uint8Array(key));
+    }
+    return absent;
   }
 
   /** Which records of a batch are stored already, as they are. */
@@ -332,7 +522,9 @@ export class GenerationWriter {
     const { entryCount } = environment.scratch(tableId).getStats() as { entryCount: number };
     const after = this.#plan(tableId).inKeyOrder ? rows - entryCount : entryCount;
     // A sweep that was begun has removed rows already, and was looked at before.
-    const begun = checkpoint?.sweepAfter != null || (checkpoint?.counters.rowsDeleted ?? 0) > 0;
+    const begun = checkpoint?.keySweep
+      ? checkpoint.keySweep.removing
+      : checkpoint?.sweepAfter != null || (checkpoint?.counters.rowsDeleted ?? 0) > 0;
     return { before: begun ? 0 : (checkpoint?.rowsBefore ?? rows), after };
   }
 
@@ -344,12 +536,15 @@ export class GenerationWriter {
       const { rows, checkpoint } = environment.tableState(tableId);
       if (checkpoint === null) return;
       environment.scratch(tableId).clearSync();
-      // Without a position in a log it will be read in full.
+      const { keySweep, cursor } = checkpoint;
+      // Without a position in a log or of a cursor it will be read in full; after a sweep of keys, they are read again.
       const abandoned: TableCheckpoint = {
         ...checkpoint,
         phase: 'complete',
         settled: true,
         log: null,
+        cursor: keySweep ? cursor : null,
+        keySweep: null,
       };
       environment.putTableState(tableId, { rows, checkpoint: abandoned });
     });
@@ -379,11 +574,15 @@ export class GenerationWriter {
         ...checkpoint.counters,
         rowsDeleted: checkpoint.counters.rowsDeleted + deleted,
       };
+      const { cursor, keySweep } = checkpoint;
+      const swept = keySweep && cursor ? { ...cursor, sweptAt: keySweep.startedAt } : cursor;
       environment.putTableState(tableId, {
         rows: rows - deleted,
         checkpoint: {
           ...checkpoint,
           counters,
+          cursor: found.done ? swept : cursor,
+          keySweep: keySweep && !found.done ? { ...keySweep, removing: true } : null,
           phase: found.done ? 'complete' : 'sweeping',
           sweepAfter: found.after,
           updatedAt: Date.now(),
@@ -483,7 +682,7 @@ export class GenerationWriter {
     arena: Buffer,
     fresh: boolean,
     unchanged: Uint8Array | undefined,
-  ): { readonly written: number; readonly added: number; readonly bytes: number } {
+  ): Tally {
     const rows = this.#environment.rows(tableId);
     let append = fresh && plan.inKeyOrder && batch.ascending;
     let written = 0;
@@ -540,6 +739,16 @@ export class GenerationWriter {
     });
   }
 
+  /** As {@link #quarantine}, for rows that may be read again and again. */
+  #quarantineByKey(tableId: number, rejected: readonly RejectedRow[]): void {
+    const quarantine = this.#environment.quarantine(tableId);
+    for (const row of rejected) {
+      const key = Buffer.alloc(8);
+      key.writeBigUInt64BE(this.#checksum(Buffer.from(row.key)));
+      quarantine.putSync(key, packMeta(row));
+    }
+  }
+
   #markedRows(tableId: number): FoundRows {
     const remove = [...this.#environment.scratch(tableId).getKeys({ limit: SWEEP_CHUNK })];
     return { remove, after: null, done: remove.length < SWEEP_CHUNK };
@@ -571,6 +780,19 @@ export class GenerationWriter {
   }
 }
 
+/** What putting records has done. */
+interface Tally {
+  readonly written: number;
+  readonly added: number;
+  readonly bytes: number;
+}
+
+const NOTHING_PUT: Tally = { written: 0, added: 0, bytes: 0 };
+
+function withKeysRead(counters: TableCounters, keys: number): TableCounters {
+  return { ...counters, rowsRead: counters.rowsRead + keys };
+}
+
 /** What a batch and the rows deleted with it add to a table's counters. */
 function added(
   counters: TableCounters,
@@ -596,7 +818,7 @@ interface TableLogs {
 
 /** The logs of a plan's table and of its scopes, where there is one of each. */
 function logsOf(plan: TablePlan, logs: readonly LogState[]): TableLogs | null {
-  if (!mayFollowLog(plan)) return null;
+  if (!mayFollowLog(plan) || plan.mode === 'full' || plan.mode === 'cursor') return null;
   const own = logOf(plan.name, plan.keyNames, logs);
   const scopes = plan.scopes.flatMap(({ table, key }) => logOf(table, key, logs) ?? []);
   return own && scopes.length === plan.scopes.length ? { own, scopes } : null;
@@ -630,6 +852,38 @@ function rangeBehind(position: LogPosition | null, log: LogState): LogRange | nu
     position.version >= log.compacted &&
     position.version <= log.version;
   return isWhole ? { log: log.number, after: position.version, upTo: log.version } : null;
+}
+
+/** Whether a cursor brings a completely synced table up to date. */
+function canFollowCursor(
+  plan: TablePlan,
+  checkpoint: TableCheckpoint,
+  state: CursorState | null,
+): boolean {
+  const { phase, settled, cursor, keySweep } = checkpoint;
+  return (
+    state !== null &&
+    state.problem === null &&
+    (phase === 'complete' || keySweep !== null) &&
+    settled &&
+    isOfScope(checkpoint, plan) &&
+    cursor !== null &&
+    cursor.of === cursorIdentity(plan) &&
+    cursor.problem === null
+  );
+}
+
+/** Whether the rows that were read are those that are wanted now. */
+function isOfScope({ alive }: TableCheckpoint, plan: TablePlan): boolean {
+  return alive === plan.alive;
+}
+
+function newCursorPosition(
+  plan: TablePlan,
+  { from, problem }: CursorState,
+  sweptAt: number,
+): CursorPosition {
+  return { of: cursorIdentity(plan)!, step: 0, from, problem, round: null, sweptAt };
 }
 
 interface FoundRows {

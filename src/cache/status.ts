@@ -2,7 +2,8 @@ import { CacheError } from '../errors.js';
 import { DEFAULT_STALE_AFTER_FAILURES, DEFAULT_STALE_AFTER_MS } from '../options.js';
 import { bootId } from './boot.js';
 import type { TableMode } from '../report.js';
-import type { SyncRecord, TablePhase, TableState } from './catalog.js';
+import type { TablePlan } from '../source/plan.js';
+import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
 import { Environment } from './environment.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
@@ -20,7 +21,7 @@ export interface CheckpointStatus {
 
 export interface TableStatus {
   readonly rows: number;
-  /** How the next sync is meant to bring the table up to date: by a full read, or by the source's change log. */
+  /** How the next sync is meant to bring the table up to date: see {@link TableMode}. */
   readonly mode: TableMode;
   /** How far an unfinished sync of the table has come, or how the last one ended; null before any. */
   readonly checkpoint: CheckpointStatus | null;
@@ -131,23 +132,32 @@ async function inspect(
   try {
     const tables = environment
       .catalog()
-      .tables.map(({ id, plan }) => [plan.name, tableStatus(environment.tableState(id))] as const);
+      .tables.map(
+        ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
+      );
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
   } finally {
     await environment.close();
   }
 }
 
-function tableStatus({ rows, checkpoint }: TableState): TableStatus {
+function tableStatus(plan: TablePlan, { rows, checkpoint }: TableState): TableStatus {
   if (!checkpoint) return { rows, mode: 'full', checkpoint: null };
   const { phase, counters, updatedAt } = checkpoint;
   return {
     rows,
-    mode: checkpoint.log ? 'change-log' : 'full',
+    mode: nextMode(plan, checkpoint),
     checkpoint: {
       phase,
       rowsRead: counters.rowsRead,
       updatedAt: new Date(updatedAt).toISOString(),
     },
   };
+}
+
+function nextMode(plan: TablePlan, { log, cursor }: TableCheckpoint): TableMode {
+  if (log) return 'change-log';
+  return plan.cursor && cursor && cursor.problem === null && plan.mode !== 'full'
+    ? 'cursor'
+    : 'full';
 }

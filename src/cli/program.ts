@@ -3,7 +3,7 @@ import { Command, CommanderError, InvalidArgumentError, Option } from 'commander
 import { ConfigError } from '../errors.js';
 import type { CaptureFlags, CompactFlags } from './capture.js';
 import { runCommand, type Command as Work } from './command-run.js';
-import { parseDuration } from './duration.js';
+import { parseDuration } from '../duration.js';
 import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
 import { Secrets } from './secrets.js';

@@ -42,7 +42,11 @@ export async function followChanges(
     context.throwIfAborted();
     const { checkpoints: applied } = await pool.write(
       'apply',
-      { generation, changes: told.map(({ change }) => change), maxLossShare },
+      {
+        generation,
+        changes: told.map(({ i, change }) => ({ ...change, rowsBefore: tables[i]!.rows })),
+        maxLossShare,
+      },
       told.flatMap(({ change: { batch } }) => [batch.arena, batch.spans]),
     );
     for (const [at, { i, plan, change }] of told.entries()) {

@@ -1,11 +1,15 @@
-import type { SyncRecord, TableCheckpoint } from '../cache/catalog.js';
+import type { CursorPosition, SyncRecord, TableCheckpoint } from '../cache/catalog.js';
 import type { IndexBuildProgress } from '../cache/index-build.js';
 import type { UniqueVerdict } from '../cache/table-indexes.js';
 import type {
   BatchWrite,
+  CursorState,
+  CursorStep,
   EncodedChanges,
+  MissedRows,
   Preparation,
   PreparedTable,
+  RowsBefore,
   SweepProgress,
 } from '../cache/generation-writer.js';
 import type { SourceSchema } from '../source/introspection.js';
@@ -83,6 +87,31 @@ export interface ReaderTasks {
     };
     readonly response: EncodedRound;
   };
+  /** How cursors stand. Asked before any row is read. */
+  readonly cursors: {
+    readonly request: { readonly source: SourceRef; readonly plans: readonly TablePlan[] };
+    readonly response: { readonly looks: readonly EncodedCursorLook[] };
+  };
+  /** Steps of rounds that are under way, all of one snapshot of the source. */
+  readonly cursorSteps: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly tables: readonly CursorTable[];
+      readonly bounds: PageBounds;
+    };
+    readonly response: { readonly steps: readonly EncodedStep[]; readonly retries: number };
+  };
+  /** The rows that there are of some keys, behind a position. */
+  readonly rowsByKey: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly keys: readonly Uint8Array[];
+      readonly position: Uint8Array | null;
+      readonly bounds: PageBounds;
+    };
+    readonly response: EncodedPage;
+  };
   /** Tells change logs how far a cache has come. The one thing that is ever written to a source by a sync. */
   readonly acknowledge: {
     readonly request: {
@@ -103,6 +132,23 @@ export interface FollowedTable {
   /** The same of the logs of its scopes. */
   readonly scopes: readonly LogWindow[];
 }
+
+/** How a table's cursor stands: see `CursorLook`. */
+export interface EncodedCursorLook extends CursorState {
+  readonly last: Uint8Array | null;
+  readonly hasNulls: boolean;
+  readonly indexed: boolean;
+}
+
+/** A table that is brought up to date by its cursor. */
+export interface CursorTable {
+  readonly plan: TablePlan;
+  readonly tableId: number;
+  readonly cursor: CursorPosition;
+}
+
+/** A step as a reader gives it. */
+export type EncodedStep = Omit<CursorStep, keyof RowsBefore>;
 
 /** Changes of several tables, all of one snapshot of the source. */
 export interface EncodedRound {
@@ -151,7 +197,7 @@ export interface WriterTasks {
   readonly apply: {
     readonly request: {
       readonly generation: GenerationRef;
-      readonly changes: readonly EncodedChanges[];
+      readonly changes: readonly (EncodedChanges & RowsBefore)[];
       readonly maxLossShare: number;
     };
     readonly response: { readonly checkpoints: readonly TableCheckpoint[] };
@@ -164,6 +210,34 @@ export interface WriterTasks {
       readonly logs: readonly LogState[];
     };
     readonly response: { readonly checkpoint: TableCheckpoint };
+  };
+  /** Commits steps of cursors in one transaction. */
+  readonly follow: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly steps: readonly CursorStep[];
+      readonly maxLossShare: number;
+    };
+    readonly response: { readonly checkpoints: readonly TableCheckpoint[] };
+  };
+  /** Begins a reading of all keys of a table, or goes on with it. Its batches are written as any other. */
+  readonly beginSweep: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: { readonly checkpoint: TableCheckpoint };
+  };
+  /** Which keys of a batch have no row. The batch comes back. */
+  readonly absentKeys: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly tableId: number;
+      readonly batch: Batch;
+    };
+    readonly response: { readonly absent: readonly Uint8Array[]; readonly batch: Batch };
+  };
+  /** Commits rows that a sweep of keys found missing. */
+  readonly insertMissed: {
+    readonly request: { readonly generation: GenerationRef; readonly rows: MissedRows };
+    readonly response: Record<string, never>;
   };
   readonly sweep: {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };

@@ -13,6 +13,7 @@ import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
 import { keysWithoutRows } from './change-keys.js';
+import { lookAt, readCursorSteps, readRowsByKey } from './cursor-pages.js';
 import type {
   EncodedPage,
   EncodedRound,
@@ -115,6 +116,38 @@ export class ReaderHost {
         );
       const round = await withFewerRows(bounds.maxRows, read);
       return { ...round, retries: this.#newRetries(source.session, connection) };
+    });
+  }
+
+  async cursors({
+    source,
+    plans,
+  }: ReaderTasks['cursors']['request']): Promise<ReaderTasks['cursors']['response']> {
+    return await this.#on(source, async ({ query }) => ({ looks: await lookAt(query, plans) }));
+  }
+
+  async cursorSteps(
+    request: ReaderTasks['cursorSteps']['request'],
+  ): Promise<ReaderTasks['cursorSteps']['response']> {
+    const { source, tables, bounds } = request;
+    return await this.#on(source, async (connection, signal) => {
+      const steps = await connection.snapshot(
+        async (query) => await readCursorSteps(connection, query, tables, bounds, this.#checksum),
+        signal,
+      );
+      return { steps, retries: this.#newRetries(source.session, connection) };
+    });
+  }
+
+  async rowsByKey(request: ReaderTasks['rowsByKey']['request']): Promise<EncodedPage> {
+    const { source, plan, keys, position, bounds } = request;
+    return await this.#on(source, async (connection, signal) => {
+      const page = await connection.snapshot(
+        async (query) =>
+          await readRowsByKey(connection, query, plan, keys, position, bounds, this.#checksum),
+        signal,
+      );
+      return { ...page, retries: this.#newRetries(source.session, connection) };
     });
   }
 

@@ -23,8 +23,8 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 /** The piscina handler of a reader thread. Batches are moved out. */
 export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
   return serve(host, (response) => {
-    const { batch, changes } = response as Partial<EncodedPage & EncodedRound>;
-    const batches = batch ? [batch] : (changes ?? []).flatMap((change) => change?.batch ?? []);
+    const { batch, changes, steps } = response as Partial<EncodedPage & EncodedRound & Steps>;
+    const batches = batch ? [batch] : (changes ?? steps ?? []).flatMap((each) => each?.batch ?? []);
     return batches.flatMap(({ arena, spans }) => [arena, spans]);
   });
 }
@@ -32,10 +32,15 @@ export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<Rea
 /** The piscina handler of a writer thread. The memory of batches is moved back. */
 export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<WriterTasks> {
   return serve(host, (response) => {
-    const { spare } = response as Partial<WriterTasks['write']['response']>;
-    return spare ? [spare.arena, spare.spans] : [];
+    const { spare, batch } = response as Partial<
+      WriterTasks['write']['response'] & WriterTasks['absentKeys']['response']
+    >;
+    const memory = spare ?? batch;
+    return memory ? [memory.arena, memory.spans] : [];
   });
 }
+
+type Steps = ReaderTasks['cursorSteps']['response'];
 
 /**
  * Makes a piscina handler of a host. Errors come back as values, because piscina drops their fields; memory named by

@@ -39,19 +39,24 @@ export async function syncTable(
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
     }
   }
-  if (checkpoint.phase === 'sweeping') {
-    await guardSweep(context, plan, table.id);
-    for (;;) {
-      context.throwIfAborted();
-      const swept = await context.pool.write('sweep', {
-        generation: context.generation,
-        tableId: table.id,
-      });
-      checkpoint = { ...checkpoint, counters: swept.counters };
-      if (swept.done) break;
-    }
+  return await sweepRows(context, plan, table.id, checkpoint);
+}
+
+/** Removes the rows that a completely read table no longer has. */
+export async function sweepRows(
+  context: SyncContext,
+  plan: TablePlan,
+  tableId: number,
+  checkpoint: TableCheckpoint,
+): Promise<TableCheckpoint> {
+  if (checkpoint.phase !== 'sweeping') return { ...checkpoint, phase: 'complete' };
+  await guardSweep(context, plan, tableId);
+  const { pool, generation } = context;
+  for (;;) {
+    context.throwIfAborted();
+    const { counters, done } = await pool.write('sweep', { generation, tableId });
+    if (done) return { ...checkpoint, counters, phase: 'complete' };
   }
-  return { ...checkpoint, phase: 'complete' };
 }
 
 /** Before anything is removed: whether the source may be believed. If not, the table is to be read anew. */
@@ -66,7 +71,8 @@ async function guardSweep(context: SyncContext, plan: TablePlan, tableId: number
   }
 }
 
-async function commit(
+/** Commits a page of a table's reading. */
+export async function commit(
   context: SyncContext,
   tableId: number,
   lane: LaneCheckpoint,

@@ -66,6 +66,37 @@ export class WriterHost {
     return { checkpoint: this.#generation(generation).writer.restart(tableId, logs) };
   }
 
+  follow({
+    generation,
+    steps,
+    maxLossShare,
+  }: WriterTasks['follow']['request']): WriterTasks['follow']['response'] {
+    return { checkpoints: this.#generation(generation).writer.follow(steps, maxLossShare) };
+  }
+
+  beginSweep({
+    generation,
+    tableId,
+  }: WriterTasks['beginSweep']['request']): WriterTasks['beginSweep']['response'] {
+    return { checkpoint: this.#generation(generation).writer.beginSweep(tableId) };
+  }
+
+  absentKeys({
+    generation,
+    tableId,
+    batch,
+  }: WriterTasks['absentKeys']['request']): WriterTasks['absentKeys']['response'] {
+    return { absent: this.#generation(generation).writer.absentKeys(tableId, batch), batch };
+  }
+
+  insertMissed({
+    generation,
+    rows,
+  }: WriterTasks['insertMissed']['request']): WriterTasks['insertMissed']['response'] {
+    this.#generation(generation).writer.insertMissed(rows);
+    return {};
+  }
+
   sweep({
     generation,
     tableId,

@@ -57,7 +57,9 @@ export async function readChanges(
   let rows = found;
   for (;;) {
     const version = Number(rows.at(-1)?.[0] ?? after);
-    const scoped = { ...plan, filter: changedRows(plan, own, version) };
+    const changed = changedRows(plan, own, version);
+    const filter = plan.filter === null ? changed : `(${plan.filter}) AND ${changed}`;
+    const scoped = { ...plan, filter };
     const page = await readPageWithin(
       query,
       connection,

@@ -51,8 +51,11 @@ export class FilePageReader {
   }
 
   async read(query: Query): Promise<Page> {
-    const table = await this.#request.connection.stored!.open(query, this.#request.scan.plan);
-    if (table === null) return await this.#sql.readExactly(query);
+    const { bounds, connection, scan } = this.#request;
+    const table = await connection.stored!.open(query, scan.plan);
+    // A tree is walked from key to key: what else is asked of its rows is for SQL.
+    const isWalked = table?.btree instanceof IndexBtree && bounds.only !== undefined;
+    if (table === null || isWalked) return await this.#sql.readExactly(query);
     try {
       return await this.#readStored(query, table);
     } catch (error) {

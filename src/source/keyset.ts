@@ -149,7 +149,8 @@ function operandOf(term: OrderTerm, value: Cell): Operand {
   return { sql: `${sql}${collate(term)}`, params };
 }
 
-function both(a: KeysetSegment, b: KeysetSegment): KeysetSegment {
+/** What both segments select. */
+export function both(a: KeysetSegment, b: KeysetSegment): KeysetSegment {
   const conditions = [a.where, b.where].filter((where) => where !== null);
   return {
     where: conditions.length > 0 ? conditions.join(' AND ') : null,

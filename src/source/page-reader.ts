@@ -57,7 +57,7 @@ export async function readPageWithin(
   sink: RowSink,
   signal?: AbortSignal,
 ): Promise<Page> {
-  const scan = new Scan(plan, bounds.upTo ?? null);
+  const scan = new Scan(plan, bounds.upTo ?? null, bounds.only);
   const request = { connection, scan, start: position, bounds, sink, signal };
   if (connection.stored) return await new FilePageReader(request).read(query);
   const limit = connection.maxResponseBytes ?? Infinity;

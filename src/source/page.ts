@@ -1,4 +1,5 @@
 import { describeValue, type Cell } from '../values.js';
+import type { KeysetSegment } from './keyset.js';
 import type { TablePlan } from './plan.js';
 
 export interface PageBounds {
@@ -10,6 +11,8 @@ export interface PageBounds {
   readonly maxRowBytes: number;
   /** Where the range to read ends, this position included. Only for a plan that `canSplit`. */
   readonly upTo?: readonly Cell[] | null;
+  /** Rows that this does not select are passed over. */
+  readonly only?: KeysetSegment;
 }
 
 /** A row that was not taken, and why. */

@@ -1,5 +1,12 @@
 import { ConfigError, SourceError } from '../errors.js';
-import type { ReferenceDefinition, TableDefinition } from '../table-definition.js';
+import { parseDuration } from '../duration.js';
+import type {
+  CursorDefinition,
+  ModeChoice,
+  ReferenceDefinition,
+  SoftDeleteDefinition,
+  TableDefinition,
+} from '../table-definition.js';
 import {
   findTable,
   foldName,
@@ -34,6 +41,22 @@ export interface PlanIndex {
   readonly unique: boolean;
 }
 
+/** A column by which changed rows are found: see {@link CursorDefinition}. */
+export interface PlanCursor {
+  /** The first term of the order in which changed rows are read; the key's come behind it. */
+  readonly term: PlanOrderTerm;
+  readonly nullable: boolean;
+  /** How far below the last value a round begins; null for the default. */
+  readonly overlap: number | null;
+  /** True when the overlap is a time whatever the values are. */
+  readonly overlapIsTime: boolean;
+  readonly sweepEveryMs: number;
+}
+
+/** Between two reads of all keys of a table that is followed by a cursor. */
+export const DEFAULT_SWEEP_EVERY_MS = 3_600_000;
+const DEFAULT_ALIVE = [null, 0, ''] as const;
+
 /**
  * How one table is read and stored: a definition married to the source's schema. Plain data, so that it crosses
  * threads and is kept in the catalog.
@@ -57,8 +80,14 @@ export interface TablePlan {
   /** True when rows arrive in the order of their keys in the cache. */
   readonly inKeyOrder: boolean;
   readonly limit: { readonly count: number; readonly column: number } | null;
-  /** A SQL condition that every row must meet, or null. */
+  /** A SQL condition that every row must meet, or null: `references` and `alive` together. */
   readonly filter: string | null;
+  /** The part of `filter` that looks at other rows too. */
+  readonly references: string | null;
+  /** The part of `filter` that looks at the row alone: true, never NULL, for a row that is not marked as deleted. */
+  readonly alive: string | null;
+  readonly cursor: PlanCursor | null;
+  readonly mode: ModeChoice;
   /** The tables on which the filter depends. */
   readonly scopes: readonly PlanScope[];
   readonly indexes: readonly PlanIndex[];
@@ -76,6 +105,8 @@ export interface PlanScope {
   /** SQL that selects that table's keys, newest first; the first `count` of them are in scope. */
   readonly newestFirst: string;
   readonly count: number;
+  /** SQL: the rows of that table that are not marked as deleted, or null for all. */
+  readonly alive: string | null;
 }
 
 /** SQLite gives 2000 columns at most, and two are needed besides: the rowid, and the mark of an oversized row. */
@@ -135,6 +166,8 @@ function planTable(
   for (const name of key.columns) if (!columnNames.includes(name)) columnNames.push(name);
   const limitColumn = definition.limit ? columnName(table, definition.limit.newestBy) : null;
   if (limitColumn !== null && !columnNames.includes(limitColumn)) columnNames.push(limitColumn);
+  const cursorColumn = definition.cursor ? columnName(table, definition.cursor.column) : null;
+  if (cursorColumn !== null && !columnNames.includes(cursorColumn)) columnNames.push(cursorColumn);
 
   const columns = columnNames.map((name): PlanColumn => {
     const column = table.columns.find((candidate) => candidate.name === name)!;
@@ -183,7 +216,6 @@ function planTable(
     });
   }
 
-  const scopes = planScopes(schema, table, definition.references ?? [], all);
   let order = keyTerms;
   if (limitColumn !== null) {
     const first: PlanOrderTerm = {
@@ -196,6 +228,10 @@ function planTable(
     order = [first, ...keyTerms.map((term) => ({ ...term, descending: true }))];
   }
 
+  const scopes = planScopes(schema, table, definition.references ?? [], all);
+  const references = scopes.length > 0 ? scopes.map(inScope).join(' AND ') : null;
+  const alive = definition.softDelete ? aliveCondition(table, definition.softDelete) : null;
+  const conditions = [references, alive].filter((condition) => condition !== null);
   return {
     name: table.name,
     encoding: schema.encoding,
@@ -215,8 +251,15 @@ function planTable(
       definition.limit && limitColumn !== null
         ? { count: definition.limit.count, column: position(limitColumn) }
         : null,
-    filter: scopes.length > 0 ? scopes.map(inScope).join(' AND ') : null,
+    filter: conditions.length > 0 ? conditions.join(' AND ') : null,
+    references,
     scopes,
+    alive,
+    cursor:
+      definition.cursor && cursorColumn !== null
+        ? planCursor(table, definition.cursor, cursorColumn, position(cursorColumn))
+        : null,
+    mode: definition.mode ?? 'auto',
     indexes: planIndexes(table, definition, columnNames, limitColumn),
   };
 }
@@ -232,6 +275,62 @@ export function mayFollowLog({ limit, scopes }: TablePlan): boolean {
 /** Whether rows of a table come and go in the cache without a change to them. */
 export function isScoped({ limit, scopes }: TablePlan): boolean {
   return limit !== null || scopes.length > 0;
+}
+
+/** A plan of the same rows that reads their keys alone. */
+export function keysOnly(plan: TablePlan): TablePlan {
+  const kept = [...new Set(plan.key)].filter((at) => at < plan.columns.length);
+  // The rowid stands behind the columns.
+  const moved = (at: number) => (at < plan.columns.length ? kept.indexOf(at) : kept.length);
+  return {
+    ...plan,
+    columns: kept.map((at) => plan.columns[at]!),
+    key: plan.key.map(moved),
+    order: plan.order.map((term) => ({ ...term, column: moved(term.column) })),
+    indexes: [],
+    cursor: null,
+  };
+}
+
+/** Names a plan's cursor as far as positions depend on it. */
+export function cursorIdentity({ name, cursor }: TablePlan): string | null {
+  if (cursor === null) return null;
+  return JSON.stringify([name, cursor.term.sql, cursor.overlap, cursor.overlapIsTime]);
+}
+
+function planCursor(
+  table: SchemaTable,
+  { overlap, sweepEveryMs }: CursorDefinition,
+  name: string,
+  column: number,
+): PlanCursor {
+  const isRowid = table.primaryKeyIsRowid && name === table.primaryKey[0];
+  return {
+    term: {
+      sql: quoteIdentifier(name),
+      collation: isRowid ? null : 'BINARY',
+      descending: false,
+      // Rows with NULL are read apart.
+      nullable: false,
+      column,
+    },
+    nullable: !table.columns.find((candidate) => candidate.name === name)!.notNull,
+    overlap: typeof overlap === 'string' ? parseDuration(overlap) : (overlap ?? null),
+    overlapIsTime: typeof overlap === 'string',
+    sweepEveryMs: sweepEveryMs ?? DEFAULT_SWEEP_EVERY_MS,
+  };
+}
+
+/** `IS TRUE` also keeps the planner from reading by an index over this column, out of the order that is wanted. */
+function aliveCondition(table: SchemaTable, { column, alive }: SoftDeleteDefinition): string {
+  const name = quoteIdentifier(columnName(table, column));
+  const values = alive ?? DEFAULT_ALIVE;
+  const listed = values.filter((value) => value !== null).map((value) => literal(value));
+  const conditions = [
+    ...(values.includes(null) ? [`${name} IS NULL`] : []),
+    ...(listed.length > 0 ? [`${name} IN (${listed.join(', ')})`] : []),
+  ];
+  return `(${conditions.join(' OR ')}) IS TRUE`;
 }
 
 function columnsOf(table: SchemaTable, definition: TableDefinition): string[] {
@@ -342,6 +441,8 @@ function planScopes(
     const newest = quoteIdentifier(columnName(targetTable, target.limit.newestBy));
     const keyNewestFirst = key.map((name) => `${quoteIdentifier(name)} DESC`).join(', ');
     const { when } = reference;
+    const alive = target.softDelete ? aliveCondition(targetTable, target.softDelete) : null;
+    const andThere = alive === null ? '' : ` AND ${alive}`;
     return [
       {
         table: targetTable.name,
@@ -352,8 +453,9 @@ function planScopes(
           : null,
         newestFirst:
           `SELECT ${key.map(quoteIdentifier).join(', ')} FROM ${quoteIdentifier(targetTable.name)} ` +
-          `WHERE ${noNulls} ORDER BY ${newest} DESC, ${keyNewestFirst}`,
+          `WHERE ${noNulls}${andThere} ORDER BY ${newest} DESC, ${keyNewestFirst}`,
         count: target.limit.count,
+        alive,
       },
     ];
   });
@@ -363,9 +465,10 @@ function planScopes(
  * Leaves out the rows whose target exists in the source but lies outside the target's limit. A row whose target does
  * not exist at all is kept: the cache is a copy, and an orphan is for validation to report.
  */
-function inScope({ table, key, columns, when, newestFirst, count }: PlanScope): string {
+function inScope({ table, key, columns, when, newestFirst, count, alive }: PlanScope): string {
+  const isThere = alive === null ? '' : ` WHERE ${alive}`;
   const outOfScope =
-    `${columns} IN (SELECT ${key.map(quoteIdentifier).join(', ')} FROM ${quoteIdentifier(table)}) AND ` +
+    `${columns} IN (SELECT ${key.map(quoteIdentifier).join(', ')} FROM ${quoteIdentifier(table)}${isThere}) AND ` +
     `${columns} NOT IN (${newestFirst} LIMIT ${count})`;
   return `(${when === null ? '' : `${when} AND `}${outOfScope}) IS NOT TRUE`;
 }
@@ -375,6 +478,6 @@ function tuple(names: readonly string[]): string {
   return names.length === 1 ? list : `(${list})`;
 }
 
-function literal(value: string | number): string {
-  return typeof value === 'number' ? String(value) : quoteText(value);
+function literal(value: string | number | boolean): string {
+  return typeof value === 'string' ? quoteText(value) : String(Number(value));
 }

@@ -43,7 +43,7 @@ export function projectionOf(
     const name = quoteIdentifier(column.name);
     return cut[i] === null ? name : `CASE WHEN ${cut[i]} THEN NULL ELSE ${name} END`;
   });
-  const size = joinBalanced(plan.columns.map(sizeOf), ' + ');
+  const size = plan.columns.length > 0 ? joinBalanced(plan.columns.map(sizeOf), ' + ') : '0';
   const anyCut = cut.filter((condition) => condition !== null);
   const oversize =
     anyCut.length === 0 ? 'NULL' : `CASE WHEN ${joinBalanced(anyCut, ' OR ')} THEN ${size} END`;

@@ -1,17 +1,22 @@
 import { InvalidText, type Cell } from '../values.js';
 import type { Query, RawRow } from './connection.js';
-import { orderBy, segmentsAfter, segmentsBetween, type KeysetSegment } from './keyset.js';
+import { both, orderBy, segmentsAfter, segmentsBetween, type KeysetSegment } from './keyset.js';
 import type { TablePlan } from './plan.js';
 import { quoteIdentifier } from './sql.js';
 
-/** Asks for rows of a plan's table in its order, behind a position and, in a range, up to its end. */
+/**
+ * Asks for rows of a plan's table in its order, behind a position and, in a range, up to its end; where `only` is
+ * given, for those that it selects.
+ */
 export class Scan {
   readonly plan: TablePlan;
   readonly #upTo: readonly Cell[] | null;
+  readonly #only: KeysetSegment | null;
 
-  constructor(plan: TablePlan, upTo: readonly Cell[] | null) {
+  constructor(plan: TablePlan, upTo: readonly Cell[] | null, only: KeysetSegment | null = null) {
     this.plan = plan;
     this.#upTo = upTo;
+    this.#only = only;
   }
 
   /** The given select list of the first `maxRows` rows behind a position. */
@@ -34,9 +39,11 @@ export class Scan {
   /** What lies behind a position, up to the end of the range where there is one. */
   segments(position: readonly Cell[] | null): readonly KeysetSegment[] {
     const { order } = this.plan;
-    return this.#upTo
+    const only = this.#only;
+    const segments = this.#upTo
       ? segmentsBetween(order, position, this.#upTo)
       : segmentsAfter(order, position);
+    return only ? segments.map((segment) => both(segment, only)) : segments;
   }
 
   statement(list: string, where: string | null, maxRows: number): string {

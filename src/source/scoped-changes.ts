@@ -148,7 +148,8 @@ function movedTargets(
 /** Selects the ids of the rows that are newest but `from`, up to the newest `to`. */
 function ranked(plan: TablePlan, { list }: RowId, from: number, to: number): string {
   return (
-    `SELECT ${list} FROM ${tableOf(plan)} ORDER BY ${orderBy(plan.order)} ` +
+    `SELECT ${list} FROM ${tableOf(plan)}${plan.alive === null ? '' : ` WHERE ${plan.alive}`} ` +
+    `ORDER BY ${orderBy(plan.order)} ` +
     `LIMIT ${to - from} OFFSET ${from}`
   );
 }

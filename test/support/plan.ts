@@ -24,6 +24,10 @@ export function planOf(width: number, keyColumns = 1): TablePlan {
     limit: null,
     filter: null,
     scopes: [],
+    references: null,
+    alive: null,
+    cursor: null,
+    mode: 'auto',
     indexes: [],
   };
 }
