@@ -6,6 +6,7 @@ import { makeDirectory, removeLeftovers } from './cache/files.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
 import { refuseTooFull } from './cache/free-space.js';
 import { generationPath, dataPath } from './cache/layout.js';
+import { isSpurious } from './cache/environment.js';
 import { CacheLock } from './cache/lock.js';
 import {
   healManifest,
@@ -198,15 +199,27 @@ export class StorageSync implements AsyncDisposable {
     signal: AbortSignal,
     meter: ProgressMeter,
   ): Promise<SyncReport> {
-    try {
-      return await this.#locked(mode, asked, signal, meter);
-    } catch (error) {
-      const isDamaged = error instanceof CacheError && error.code === 'CACHE_CORRUPT';
-      if (!isDamaged || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
-      const report = await this.#locked('rebuild', asked, signal, meter);
-      const told = `The cache was damaged, and was built anew. ${error.message}`;
-      return { ...report, warnings: [told, ...report.warnings] };
+    for (let tries = 1; ; tries++) {
+      try {
+        return await this.#locked(mode, asked, signal, meter);
+      } catch (error) {
+        // The environment was closed with the sync: the next one has another view of its free pages.
+        if (isSpurious(error) && tries < COMMIT_TRIES) continue;
+        if (!isDamage(error) || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
+        return await this.#rebuildDamaged(error, asked, signal, meter);
+      }
     }
+  }
+
+  async #rebuildDamaged(
+    error: CacheError,
+    asked: SyncOptions,
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    const report = await this.#locked('rebuild', asked, signal, meter);
+    const told = `The cache was damaged, and was built anew. ${error.message}`;
+    return { ...report, warnings: [told, ...report.warnings] };
   }
 
   async #remember(error: unknown): Promise<void> {
@@ -723,6 +736,13 @@ interface Target {
   readonly manifest: Manifest;
   readonly number: number;
   readonly generation: GenerationRef;
+}
+
+/** Times that a sync is gone on with whose commit LMDB refused without need. */
+const COMMIT_TRIES = 3;
+
+function isDamage(error: unknown): error is CacheError {
+  return error instanceof CacheError && error.code === 'CACHE_CORRUPT';
 }
 
 /** Said of a manifest that its backup replaced. */

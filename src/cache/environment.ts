@@ -253,6 +253,18 @@ function openCommitLock(generationDir: string): CommitLock {
   }
 }
 
+/** LMDB's `MDB_BAD_TXN`. */
+const BAD_TRANSACTION = -30782;
+
+/**
+ * Whether LMDB refused a commit that is sound. lmdb-js does so now and then as it saves its list of free pages
+ * (`mdb_freelist_save` takes a record for empty that it need not find). The file is as it was before, and an environment
+ * that is opened anew goes on.
+ */
+export function isSpurious(error: unknown): boolean {
+  return error instanceof CacheError && error.context['lmdbCode'] === BAD_TRANSACTION;
+}
+
 /** What a new environment takes on disk, generously. */
 const ENVIRONMENT_ROOM = 256 * 1024;
 /** What a new database takes at most, with the pages that are copied to enter it. */

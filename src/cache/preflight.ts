@@ -4,7 +4,7 @@ import { CacheError } from '../errors.js';
 import { cacheIoError } from './files.js';
 import { dataPath } from './layout.js';
 import { findDamage } from './lmdb-check.js';
-import { META_BODY, META_BYTES, META_PAGES, parseMeta, type Meta } from './lmdb-format.js';
+import { META_BODY, META_BYTES, parseMeta, type Meta } from './lmdb-format.js';
 import { currentHolder } from './lock.js';
 import { fileState, readSeal, sameState, sealFile } from './seal.js';
 
@@ -12,7 +12,7 @@ import { fileState, readSeal, sameState, sealFile } from './seal.js';
  * Looks at an LMDB file before LMDB maps it: one that is empty, cut short, no LMDB file at all, or has garbage among
  * its pages would otherwise be taken for a new database, or bring the process down.
  *
- * The meta pages and the length are always looked at, and all pages unless the file is sealed: known to be as it was
+ * The meta pages are always looked at, and all pages unless the file is sealed: known to be as it was
  * left when it was sound, or written just now by a process that looked.
  *
  * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
@@ -51,7 +51,7 @@ export function preflightForWriter(generationDir: string): boolean {
   }
 }
 
-/** The newest state of the file, as far as its meta pages and its length can be believed. */
+/** The newest state of the file, as its meta pages tell. Pages at its end that are free may not be there. */
 function readNewest(fd: number, path: string): Meta {
   const first = readMeta(fd, 0);
   if (first === null) {
@@ -60,12 +60,6 @@ function readNewest(fd: number, path: string): Meta {
   const second = readMeta(fd, first.pageSize);
   if (second === null) throw corrupt(path, 'its second meta page is damaged');
   const newest = second.transaction > first.transaction ? second : first;
-  // Asked for after the meta pages: a file that is written meanwhile grows before they say so.
-  const { size } = fstatSync(fd);
-  const needed = (newest.lastPage + 1) * first.pageSize;
-  if (size < needed && newest.lastPage >= META_PAGES) {
-    throw corrupt(path, `it has ${size} bytes, but its data need ${needed}`);
-  }
   return newest;
 }
 
@@ -123,8 +117,7 @@ function restoreOlder(generationDir: string): boolean {
 }
 
 function isSound(fd: number, meta: Meta): boolean {
-  const { size } = fstatSync(fd);
-  return (meta.lastPage + 1) * meta.pageSize <= size && findDamage(fd, meta) === null;
+  return findDamage(fd, meta) === null;
 }
 
 function withFile<T>(
