@@ -6,6 +6,7 @@ import { join } from 'node:path';
  * ```
  * manifest.json        which generation is served, and which is being built
  * state.json           the last failure, for `status`
+ * verify.json          how far an interrupted deep verify has come
  * lock                 held by the one process that may write
  * generations/1/       an LMDB environment: data.mdb, lock.mdb
  * ```
@@ -16,6 +17,10 @@ export function manifestPath(cacheDir: string): string {
 
 export function statePath(cacheDir: string): string {
   return join(cacheDir, 'state.json');
+}
+
+export function verifyStatePath(cacheDir: string): string {
+  return join(cacheDir, 'verify.json');
 }
 
 export function lockPath(cacheDir: string): string {

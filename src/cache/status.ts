@@ -93,7 +93,9 @@ function stateOf(
   ageMs: number | null,
   staleAfterMs: number,
 ): CacheState {
-  if (holder) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
+  // A verify changes nothing about how old the data are.
+  if (holder && holder.mode !== 'verify')
+    return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
   return ageMs !== null && ageMs <= staleAfterMs ? 'fresh' : 'stale';
 }
 
