@@ -153,8 +153,8 @@ function compareRange(
     ...(range.after ? { start: Buffer.from(range.after), exclusiveStart: true } : {}),
     ...(range.toEnd ? {} : { end: Buffer.from(range.upTo!), inclusiveEnd: true }),
   };
-  // Counting costs a small part of walking.
-  if (rows.getKeysCount(bounds) === there) return { candidates, isWhole: true };
+  // Counting costs a small part of walking. lmdb-js changes the options that it counts by.
+  if (rows.getKeysCount({ ...bounds }) === there) return { candidates, isWhole: true };
   const extra = [...extraKeys(rows.getKeys(bounds), batch, arena)];
   const all = [...candidates, ...extra.map((key) => ({ key, seen: null }))];
   all.sort((a, b) => Buffer.compare(a.key, b.key));

@@ -221,7 +221,7 @@ export class RowComparison {
       for (let at = 0; at < unseen.keys.length;) {
         const keys = unseen.keys.slice(at, at + this.#keysPerLook());
         if (keys.length === 0) return false;
-        await this.look(keys, () => {
+        await this.#look(keys, true, () => {
           this.#place = { ...this.#place, after: keys.at(-1)! };
         });
         at += keys.length;
@@ -281,11 +281,15 @@ export class RowComparison {
   }
 
   /** Looks at rows by their keys. */
-  async look(keys: readonly Uint8Array[], move: () => void = () => undefined): Promise<void> {
+  async look(keys: readonly Uint8Array[]): Promise<void> {
+    await this.#look(keys, false, () => undefined);
+  }
+
+  async #look(keys: readonly Uint8Array[], onlyExtra: boolean, move: () => void): Promise<void> {
     const candidates = keys.map((key) => ({ key, seen: undefined }));
     const { pool, bounds, repair, budget, throwIfAborted, onRetries } = this.#context;
     throwIfAborted();
-    const request = { ...this.#target, log: this.#log, bounds, repair, candidates };
+    const request = { ...this.#target, log: this.#log, bounds, repair, candidates, onlyExtra };
     const found = await pool.read('lookAt', request);
     budget.spend(found.rows);
     onRetries(found.retries);

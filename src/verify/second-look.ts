@@ -34,6 +34,7 @@ export async function lookAt(
   target: LookTarget,
   options: LookOptions,
   candidates: readonly Candidate[],
+  onlyExtra = false,
 ): Promise<Findings & RowRepairs> {
   const tally = new FindingsTally(target.plan, options);
   for (let at = 0; at < candidates.length;) {
@@ -44,7 +45,8 @@ export async function lookAt(
     const look = await lookOnce(target, options, run);
     tally.rowsRead += look.rowsRead;
     const taken = run.slice(0, look.looked);
-    judge(target, look, taken, tally);
+    const judged = onlyExtra ? taken.filter(({ key }) => look.rowOf(key) === null) : taken;
+    judge(target, look, judged, tally);
     at += taken.length;
   }
   return tally.finish();
@@ -69,12 +71,10 @@ async function firstLook(
 ): Promise<Candidate[]> {
   const look = await lookOnce(target, options, run);
   tally.rowsRead += look.rowsRead;
-  return run
-    .slice(0, look.looked)
-    .map(({ key, seen }) => ({
-      key,
-      seen: seen === undefined ? checksumOf(look.rowOf(key)) : seen,
-    }));
+  return run.slice(0, look.looked).map(({ key, seen }) => ({
+    key,
+    seen: seen === undefined ? checksumOf(look.rowOf(key)) : seen,
+  }));
 }
 
 class FindingsTally {

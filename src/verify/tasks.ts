@@ -104,7 +104,12 @@ export interface VerifyTasks {
   };
   /** Looks at rows by key: at both sides, and in the change log. */
   readonly lookAt: {
-    readonly request: VerifyTarget & LookOptions & { readonly candidates: readonly Candidate[] };
+    readonly request: VerifyTarget &
+      LookOptions & {
+        readonly candidates: readonly Candidate[];
+        /** True to find only rows that the source does not have: others were compared before. */
+        readonly onlyExtra: boolean;
+      };
     readonly response: Findings & RowRepairs & { readonly retries: number };
   };
   /** The next keys of the cache that may not have been seen in the source. */

@@ -83,7 +83,8 @@ export class VerifyHost {
 
   async lookAt(request: Request<'lookAt'>): Response<'lookAt'> {
     return await this.#looking(request, async (target, retries) => {
-      const found = await lookAt(target, request, request.candidates);
+      const { candidates, onlyExtra } = request;
+      const found = await lookAt(target, request, candidates, onlyExtra);
       return { ...found, retries: retries() };
     });
   }
