@@ -25,12 +25,12 @@ export async function compareCount(target: LookTarget, log: LogRef | null): Prom
     const where = plan.filter === null ? '' : ` WHERE ${plan.filter}`;
     const all = await countRows(query, `main.${quoteIdentifier(plan.name)}${where}`);
     const source = Math.min(all, plan.limit?.count ?? all);
-    if (log === null) return { source, changes: null, growth: null };
+    if (log === null) return { source, pendingChanges: null, growth: null };
     const changes = await countChanges(query, log);
     const isExact = plan.limit === null && plan.filter === null && changes <= MAX_CHANGES;
-    if (!isExact) return { source, changes, growth: changes === 0 ? 0 : null };
+    if (!isExact) return { source, pendingChanges: changes, growth: changes === 0 ? 0 : null };
     environment.refresh();
-    return { source, changes, growth: await growthOf(query, target, log) };
+    return { source, pendingChanges: changes, growth: await growthOf(query, target, log) };
   }, signal);
 }
 

@@ -35,7 +35,8 @@ export async function comparePage(
   const start = decodePosition(request.position) ?? behind(plan, request.after);
   const bounds = { ...request.bounds, upTo: behind(plan, request.upTo) };
   const builder = new BatchBuilder(plan, checksum, spare);
-  const read = await readPage(connection, plan, start, bounds, builder, signal);
+  const order = request.newest ? newestFirst(plan, bounds.maxRows) : plan;
+  const read = await readPage(connection, order, start, bounds, builder, signal);
   const batch = builder.finish();
   environment.refresh();
   const held =
@@ -61,6 +62,14 @@ export async function comparePage(
     },
     spare: { arena: batch.arena, spans: batch.spans },
   };
+}
+
+/** The plan with its last rows first. */
+function newestFirst(plan: TablePlan, count: number): TablePlan {
+  if (plan.limit !== null) return plan;
+  const order = plan.order.map((term) => ({ ...term, descending: !term.descending }));
+  // What has a limit is read in the order of the statement, in whatever order it is stored.
+  return { ...plan, order, limit: { count, column: 0 } };
 }
 
 /** What a page has left to look at, and how far it was held against the cache. */

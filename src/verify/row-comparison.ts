@@ -1,5 +1,4 @@
 import { canSplit } from '../source/page-reader.js';
-import type { TablePlan } from '../source/plan.js';
 import type { VerifyContext } from './context.js';
 import { RowRepairer } from './row-repairer.js';
 import { keyText } from './row-keys.js';
@@ -170,22 +169,21 @@ export class RowComparison {
   }
 
   async #page(place: Place, upTo: Uint8Array | null, maxRows: number): Promise<TakenPage> {
-    const { plan } = this.#target;
     const by = this.#sums ? 'keys' : 'range';
-    return await this.#pageOf({ plan, place, upTo, maxRows, by, sums: this.#sums });
+    return await this.#pageOf({ place, upTo, maxRows, by, sums: this.#sums });
   }
 
   async #pageOf(asked: AskedPage): Promise<TakenPage> {
     const { pool, bounds, repair, budget, meter, throwIfAborted, onRetries } = this.#context;
-    const { plan, place, upTo, maxRows, by, sums = null } = asked;
+    const { place, upTo, maxRows, by, sums = null, newest = false } = asked;
     throwIfAborted();
     const page = await pool.read('comparePage', {
       ...this.#target,
       ...place,
-      plan,
       upTo,
       by,
       sums,
+      newest,
       log: this.#log,
       repair,
       bounds: { ...bounds, maxRows },
@@ -193,7 +191,7 @@ export class RowComparison {
     });
     budget.spend(page.rows + page.findings.rows);
     onRetries(page.retries);
-    meter.batch(plan.name, page.compared, page.bytes);
+    meter.batch(this.#target.plan.name, page.compared, page.bytes);
     return page;
   }
 
@@ -253,14 +251,8 @@ export class RowComparison {
    * the same in the cache, or only whether they are there.
    */
   async compareNewest(rows: number, by: 'keys' | 'presence'): Promise<void> {
-    const { plan } = this.#target;
-    const backwards = plan.order.map((term) => ({ ...term, descending: !term.descending }));
-    // A table with a limit is read in the order of its statement, whatever order it is stored in.
-    const limit = { count: rows, column: 0 };
-    const newest = plan.limit === null ? { ...plan, order: backwards, limit } : plan;
-    await this.#take(
-      await this.#pageOf({ plan: newest, place: START, upTo: null, maxRows: rows, by }),
-    );
+    const asked = { place: START, upTo: null, maxRows: rows, by, newest: true };
+    await this.#take(await this.#pageOf(asked));
   }
 
   /**
@@ -273,9 +265,8 @@ export class RowComparison {
     rows: number,
     by: 'range' | 'presence',
   ): Promise<Uint8Array | null> {
-    const { plan } = this.#target;
     const place = { position: null, after };
-    const page = await this.#pageOf({ plan, place, upTo: null, maxRows: rows, by });
+    const page = await this.#pageOf({ place, upTo: null, maxRows: rows, by });
     await this.#take(page);
     return page.after;
   }
@@ -302,12 +293,12 @@ export class RowComparison {
 type TakenPage = ComparedPage & RowRepairs;
 
 interface AskedPage {
-  readonly plan: TablePlan;
   readonly place: Place;
   readonly upTo: Uint8Array | null;
   readonly maxRows: number;
   readonly by: CompareBy;
   readonly sums?: KeySums | null;
+  readonly newest?: boolean;
 }
 
 interface Range {

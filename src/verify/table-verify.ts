@@ -252,11 +252,11 @@ function isGiven(checks: readonly VerifyCheck[], name: string): boolean {
 }
 
 function countText(
-  { source, changes }: ComparedCount,
+  { source, pendingChanges }: ComparedCount,
   stored: number,
   quarantined: number,
 ): string {
   const aside = quarantined > 0 ? `, ${quarantined} set aside` : '';
-  const pending = changes === null || changes === 0 ? '' : `, ${changes} changes pending`;
+  const pending = pendingChanges ? `, ${pendingChanges} changes pending` : '';
   return `${source} rows in the source, ${stored} in the cache${aside}${pending}`;
 }

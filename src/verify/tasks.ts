@@ -180,6 +180,8 @@ export interface ComparePageRequest extends VerifyTarget, LookOptions {
   /** The key that ends the range, itself in it; null for the table's end. */
   readonly upTo: Uint8Array | null;
   readonly by: CompareBy;
+  /** True for the newest rows: by the limit's column where there is a limit, else the last ones by key. */
+  readonly newest: boolean;
   /** Without a range: what to add the page's keys to. */
   readonly sums: KeySums | null;
   /** Rows that may be looked at again. */
@@ -210,7 +212,7 @@ export interface ComparedCount {
   /** Rows in the source, within the plan's limit. */
   readonly source: number;
   /** Changed keys behind the cache's version, or null without a log. */
-  readonly changes: number | null;
+  readonly pendingChanges: number | null;
   /** Rows that these changes add to the cache, or null where they are too many to look at. */
   readonly growth: number | null;
 }

@@ -70,7 +70,9 @@ export class TamperedTable {
 
   /** Puts bytes under a key that is none. */
   addGarbage(key: Buffer): void {
-    this.#put(key, Buffer.from('garbage that has no checksum'), 'damaged');
+    this.#environment.transaction(() => {
+      this.#environment.rows(this.#id).putSync(key, Buffer.from('garbage that has no checksum'));
+    });
   }
 
   /** Removes some entries of the table's indexes. */
