@@ -54,18 +54,27 @@ export async function compareNewest({
 export async function compareSample(table: SampledTable, random: () => number): Promise<boolean> {
   const { context, target, rows, entries } = table;
   if (entries <= WHOLE_ROWS) return await rows.run(null);
+  const places = await keysAt(context, target, sampleStarts(entries, random));
+  return target.plan.inKeyOrder
+    ? await compareRanges(table, places)
+    : await compareKeys(table, places, random);
+}
+
+/** Where ranges begin, ascending and not overlapping: at random places, and so many rows before the end. */
+function sampleStarts(entries: number, random: () => number): number[] {
+  const last = entries - SAMPLE_RANGE_ROWS;
   // From as many before the first row on as a range has, so that each row is as likely to be in one.
   const starts = Array.from(
     { length: SAMPLE_RANGES - 1 },
     () => Math.floor(random() * (entries + SAMPLE_RANGE_ROWS)) - SAMPLE_RANGE_ROWS,
-  );
-  starts.push(entries - SAMPLE_RANGE_ROWS);
-  starts.sort((a, b) => a - b);
-  const apart = starts.filter((start, i) => i === 0 || start >= starts[i - 1]! + SAMPLE_RANGE_ROWS);
-  const places = await keysAt(context, target, apart);
-  return target.plan.inKeyOrder
-    ? await compareRanges(table, places)
-    : await compareKeys(table, places, random);
+  ).sort((a, b) => a - b);
+  const apart: number[] = [];
+  for (const start of starts) {
+    const before = apart.at(-1) ?? -Infinity;
+    const fits = start >= before + SAMPLE_RANGE_ROWS && start + SAMPLE_RANGE_ROWS <= last;
+    if (fits) apart.push(start);
+  }
+  return [...apart, last];
 }
 
 async function compareRanges(

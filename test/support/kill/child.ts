@@ -9,7 +9,7 @@ import { STARTED } from './run-child.js';
 import { watchPublishing } from './watched-files.js';
 import { FAULTY_WORKER_URLS } from './worker-urls.js';
 
-/** A process that runs one sync, and is killed in it where its order says so. */
+/** A process that runs one sync, or one verify that repairs, and is killed in it where its order says so. */
 const order = JSON.parse(process.argv[2] ?? '') as ChildOrder;
 const fault = setFault(order.fault);
 watchPublishing();
@@ -18,8 +18,13 @@ const storage = await StorageSync.open({ ...order.options, pool });
 writeSync(1, STARTED);
 let result: ChildResult;
 try {
-  const report = await (order.mode === 'sync' ? storage.sync() : storage.rebuild());
-  result = { report, rowsFetched: fault.rowsFetched };
+  if (order.mode === 'verify') {
+    await storage.verify({ level: 'deep', repair: true });
+    result = { verified: true };
+  } else {
+    const report = await (order.mode === 'sync' ? storage.sync() : storage.rebuild());
+    result = { report, rowsFetched: fault.rowsFetched };
+  }
 } catch (error) {
   const code = error instanceof StorageSyncError ? error.code : null;
   result = { failed: { code, message: error instanceof Error ? error.message : String(error) } };
