@@ -12,7 +12,7 @@ import { clearLastError, writeLastError } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
-import { CacheError, SourceError, SyncAbortedError } from './errors.js';
+import { CacheError, describeError, SourceError, SyncAbortedError } from './errors.js';
 import { refuseLoss } from './loss-guard.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { buildIndexes } from './pipeline/index-build.js';
@@ -369,7 +369,11 @@ export class StorageSync implements AsyncDisposable {
       meter.enter('publishing');
       await pool.write('close', { generation });
       await this.#publish(target.manifest, generation, target.number);
+      const published = { ...generation, unpublished: false, create: false };
       generation = null;
+      const validated = await this.#validate(source, published, plans, tables, read);
+      checks.push(...validated.checks);
+      warnings.push(...validated.warnings);
       warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
       meter.enter('done');
       const onlyChanges = tables.length > 0 && tables.every(({ follows }) => follows !== null);
@@ -515,6 +519,43 @@ export class StorageSync implements AsyncDisposable {
         await this.#dropBuilding(manifest);
       }
       throw error;
+    }
+  }
+
+  /** Looks at what is served now. The sync is done: what cannot be looked at is a warning. */
+  async #validate(
+    source: SourceRef,
+    generation: GenerationRef,
+    plans: readonly TablePlan[],
+    tables: readonly PreparedTable[],
+    { checkpoints }: ReadResult,
+  ): Promise<{ readonly checks: readonly ValidationCheck[]; readonly warnings: string[] }> {
+    const { preset } = this.#options;
+    const hasChanged = checkpoints.some(
+      ({ counters }, i) =>
+        tables[i]!.follows === null || counters.rowsWritten + counters.rowsDeleted > 0,
+    );
+    const isWanted = preset !== undefined || plans.some(({ limit }) => limit !== null);
+    if (!hasChanged || !isWanted) return { checks: [], warnings: [] };
+    try {
+      const { checks } = await this.#pool().read('validate', {
+        source,
+        generation,
+        preset,
+        bounds: this.#bounds(),
+        tables: plans.map((plan, i) => ({
+          tableId: tables[i]!.id,
+          plan,
+          inFull: tables[i]!.follows === null,
+        })),
+      });
+      return { checks, warnings: [] };
+    } catch (error) {
+      if (error instanceof SyncAbortedError) throw error;
+      return {
+        checks: [],
+        warnings: [`What was synced could not be validated: ${describeError(error)}`],
+      };
     }
   }
 

@@ -1,5 +1,7 @@
 import type { CatalogTable, IndexState, SyncRecord, TableState } from '../cache/catalog.js';
 import type { GenerationRef, SourceRef } from '../pipeline/messages.js';
+import type { ValidatedTable } from '../memory/validation.js';
+import type { ValidationCheck } from '../report.js';
 import type { PageBounds } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { Batch } from '../transform/batch.js';
@@ -153,6 +155,15 @@ export interface VerifyTasks {
   readonly countEntries: {
     readonly request: Omit<IndexRequest, 'after'>;
     readonly response: { readonly entries: number };
+  };
+  /** Checks what a sync has left in the cache, at little cost. */
+  readonly validate: {
+    readonly request: Pick<VerifyTarget, 'source' | 'generation'> & {
+      readonly tables: readonly ValidatedTable[];
+      readonly preset: 'memory' | undefined;
+      readonly bounds: PageBounds;
+    };
+    readonly response: { readonly checks: readonly ValidationCheck[] };
   };
   /** Counts a table's rows in the source, and what its change log says of the difference. */
   readonly compareCount: {

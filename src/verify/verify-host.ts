@@ -1,5 +1,7 @@
 import { lmdbError, type BytesDatabase, type Environment } from '../cache/environment.js';
 import type { GenerationRef, SourceRef, SpareMemory } from '../pipeline/messages.js';
+import { validateMemory } from '../memory/validation.js';
+import type { ValidationCheck } from '../report.js';
 import { openGeneration } from '../pipeline/writer-host.js';
 import type { SourceConnection } from '../source/connection.js';
 import type { TablePlan } from '../source/plan.js';
@@ -7,6 +9,7 @@ import type { Checksum } from '../transform/checksum.js';
 import { compareCount } from './compare-count.js';
 import { comparePage } from './compare-page.js';
 import { checkEntries, countEntries, danglingEntries } from './index-check.js';
+import { checkNewest } from './newest-check.js';
 import { keyValues } from './row-keys.js';
 import { lookAt, type LookTarget } from './second-look.js';
 import { SeenKeys } from './seen-keys.js';
@@ -91,6 +94,23 @@ export class VerifyHost {
 
   async compareCount(request: Request<'compareCount'>): Response<'compareCount'> {
     return await this.#looking(request, async (target) => await compareCount(target, request.log));
+  }
+
+  async validate(request: Request<'validate'>): Response<'validate'> {
+    const { source, generation, tables, preset, bounds } = request;
+    const checks: ValidationCheck[] = [];
+    for (const { tableId, plan } of tables) {
+      if (plan.limit === null) continue;
+      const asked = { source, generation, tableId, plan };
+      checks.push(await this.#looking(asked, async (target) => await checkNewest(target, bounds)));
+    }
+    if (preset === undefined) return { checks };
+    return await this.#on(source, async (connection, signal) => {
+      const environment = this.#environment(source.session, generation);
+      const { query } = connection;
+      const found = await validateMemory(environment, this.#checksum, query, tables, signal);
+      return { checks: [...checks, ...found] };
+    });
   }
 
   async unseenKeys(request: Request<'unseenKeys'>): Response<'unseenKeys'> {
