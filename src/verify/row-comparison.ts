@@ -16,6 +16,8 @@ import type {
   VerifyTasks,
 } from './tasks.js';
 
+/** So many times the ranges under way may wait for one before them. */
+const AHEAD_OF_ORDER = 4;
 /** Ranges that are found together. */
 const RANGES_AHEAD = 16;
 /** The first ranges are this much smaller than a page may be: until one was read, the size of rows is not known. */
@@ -123,32 +125,36 @@ export class RowComparison {
     }
   }
 
-  /** Several ranges at a time. What the ranges found is added in their order. */
+  /** Several ranges at a time. What the ranges found is added in their order, whichever is done first. */
   async #compareRanges(): Promise<boolean> {
     const { lanes } = this.#context;
     const ranges = new RangeFinder(this.#context, this.#target, this.#place.after);
-    const pending: Promise<RangeResult>[] = [];
+    const pending: PendingRange[] = [];
     let exhausted = false;
     try {
-      while (!exhausted || pending.length > 0) {
-        while (!exhausted && pending.length < lanes) {
+      for (;;) {
+        const running = () => pending.filter(({ isSettled }) => !isSettled());
+        while (!exhausted && running().length < lanes && pending.length < AHEAD_OF_ORDER * lanes) {
           const range = await ranges.next();
           if (range === null) exhausted = true;
-          else pending.push(quiet(this.#compareRange(range, ranges)));
+          else pending.push(pendingRange(this.#compareRange(range, ranges)));
         }
-        const first = pending.shift();
-        if (!first) break;
-        const { pages, upTo } = await first;
-        for (const { page, repaired } of pages) {
-          this.#findings.compared(page.compared, page.rejected);
-          this.#findings.add(page.findings, repaired);
-        }
-        this.#place = { position: null, after: upTo };
+        const [first] = pending;
+        if (first === undefined) return true;
+        if (!first.isSettled()) await Promise.race(running().map(({ settled }) => settled));
+        while (pending[0]?.isSettled()) this.#addRange(await pending.shift()!.result);
       }
-      return true;
     } finally {
-      await Promise.allSettled(pending);
+      await Promise.all(pending.map(({ settled }) => settled));
     }
+  }
+
+  #addRange({ pages, upTo }: RangeResult): void {
+    for (const { page, repaired } of pages) {
+      this.#findings.compared(page.compared, page.rejected);
+      this.#findings.add(page.findings, repaired);
+    }
+    this.#place = { position: null, after: upTo };
   }
 
   async #compareRange({ from, upTo, rows }: Range, ranges: RangeFinder): Promise<RangeResult> {
@@ -365,10 +371,19 @@ function withoutRows(page: TakenPage): ComparedPage {
   return { ...page, batch: null, remove: [] } as TakenPage;
 }
 
-/** A failure is found when it is the promise's turn, not before. */
-function quiet<T>(promise: Promise<T>): Promise<T> {
-  promise.catch(() => undefined);
-  return promise;
+interface PendingRange {
+  readonly result: Promise<RangeResult>;
+  /** Fulfilled when the range is done or has failed; a failure is thrown when it is the range's turn. */
+  readonly settled: Promise<void>;
+  readonly isSettled: () => boolean;
+}
+
+function pendingRange(result: Promise<RangeResult>): PendingRange {
+  let isSettled = false;
+  const settle = () => {
+    isSettled = true;
+  };
+  return { result, settled: result.then(settle, settle), isSettled: () => isSettled };
 }
 
 function base64(bytes: Uint8Array | null): string | null {
