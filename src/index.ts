@@ -85,6 +85,17 @@ export {
 } from './cache/status.js';
 export type { LastError } from './cache/state-file.js';
 export type { LockHolder } from './cache/lock.js';
+export { DEFAULT_VERIFY_LEVEL } from './verify/options.js';
+export type {
+  Difference,
+  DifferenceKind,
+  DifferentRange,
+  VerifyCheck,
+  VerifyLevel,
+  VerifyOptions,
+  VerifyReport,
+  VerifyTableReport,
+} from './verify/report.js';
 export { WorkerPool, type WorkerPoolOptions } from './pipeline/worker-pool.js';
 export {
   openChangeLog,

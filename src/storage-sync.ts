@@ -1,4 +1,4 @@
-import { randomUUID } from 'node:crypto';
+import { randomInt, randomUUID } from 'node:crypto';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bootId } from './cache/boot.js';
@@ -20,7 +20,7 @@ import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
 import { readStatus, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
-import { CacheError, SourceError, SyncAbortedError } from './errors.js';
+import { CacheError, describeError, SourceError, SyncAbortedError } from './errors.js';
 import { refuseLoss } from './loss-guard.js';
 import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
@@ -38,9 +38,15 @@ import type { SyncProgress } from './progress.js';
 import type { SyncMode, SyncReport, TableMode, TableReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
+import type { PageBounds } from './source/page.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import { SyncRun } from './sync-run.js';
+import type { VerifyContext } from './verify/context.js';
+import { checkVerifyOptions, DEFAULT_VERIFY_LEVEL } from './verify/options.js';
+import type { VerifyOptions, VerifyReport } from './verify/report.js';
+import { SourceBudget } from './verify/source-budget.js';
+import { verifyCache } from './verify/verification.js';
 import { existsSync } from 'node:fs';
 
 export interface OpenOptions extends StorageSyncOptions {
@@ -119,6 +125,21 @@ export class StorageSync implements AsyncDisposable {
     return this.#start('rebuild', options);
   }
 
+  /**
+   * Holds the cache against the source, and with `repair` rewrites what differs. Reads go on meanwhile; a sync does not.
+   *
+   * ```ts
+   * const report = await storage.verify({ level: 'deep', repair: true });
+   * if (report.left > 0) console.error(report.tables);
+   * ```
+   *
+   * @throws {ConfigError} when an option is wrong.
+   */
+  verify(options: VerifyOptions = {}): SyncRun<VerifyReport> {
+    checkVerifyOptions(options);
+    return this.#launch(options, (signal, meter) => this.#verify(options, signal, meter));
+  }
+
   /** Tells how the cache stands, without contacting the source. */
   async status(): Promise<CacheStatus> {
     const { cacheDir, staleAfterMs, staleAfterFailures } = this.#options;
@@ -139,7 +160,13 @@ export class StorageSync implements AsyncDisposable {
   }
 
   #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
-    const { signal, onProgress } = options;
+    return this.#launch(options, (signal, meter) => this.#run(mode, options, signal, meter));
+  }
+
+  #launch<Report>(
+    { signal, onProgress }: Pick<SyncOptions, 'signal' | 'onProgress'>,
+    work: (signal: AbortSignal, meter: ProgressMeter) => Promise<Report>,
+  ): SyncRun<Report> {
     if (this.#closing.signal.aborted) {
       throw new CacheError('CACHE_CLOSED', 'This StorageSync is closed.', {
         hint: 'Open it again.',
@@ -154,7 +181,7 @@ export class StorageSync implements AsyncDisposable {
         onProgress ? Promise.resolve() : iterated,
       );
       const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
-      const run = this.#run(mode, options, AbortSignal.any(signals), meter);
+      const run = work(AbortSignal.any(signals), meter);
       const settled = run.then(
         () => undefined,
         () => undefined,
@@ -222,6 +249,101 @@ export class StorageSync implements AsyncDisposable {
     return { ...report, warnings: [told, ...report.warnings] };
   }
 
+  async #verify(
+    asked: VerifyOptions,
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<VerifyReport> {
+    const startedAt = Date.now();
+    const options = this.#options;
+    const { cacheDir } = options;
+    await using _lock = await CacheLock.acquire(cacheDir, 'verify');
+    await removeLeftovers(cacheDir);
+    const number = readManifest(cacheDir)?.live ?? null;
+    if (number === null) throw emptyCache(cacheDir);
+    const generation = {
+      dir: generationPath(cacheDir, number),
+      unpublished: false,
+      create: false,
+    };
+    const pool = this.#pool();
+    const source = this.#sourceRef(randomUUID());
+    const onAbort = () => pool.endSession(source.session);
+    signal.addEventListener('abort', onAbort, { once: true });
+    let retries = 0;
+    try {
+      if (signal.aborted) throw new SyncAbortedError();
+      await this.#openGeneration(generation, sourceFingerprint(options.source.url));
+      const level = asked.level ?? DEFAULT_VERIFY_LEVEL;
+      const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
+      const removesUncacheable = options.onRowError === 'quarantine';
+      const context: VerifyContext = {
+        pool,
+        source,
+        generation,
+        bounds: this.#bounds(),
+        lanes: this.#verifyLanes(),
+        repair: asked.repair ? { removesUncacheable, maxLossShare } : null,
+        budget: new SourceBudget(asked.maxSourceRows),
+        meter,
+        throwIfAborted: () => {
+          if (signal.aborted) throw new SyncAbortedError();
+        },
+        onRetries: (more) => {
+          retries += more;
+        },
+      };
+      const verified = await verifyCache(context, {
+        cacheDir,
+        number,
+        level,
+        seed: asked.seed ?? randomInt(2 ** 32),
+        definitions: options.tables,
+        tables: asked.tables,
+      });
+      const durationMs = Date.now() - startedAt;
+      return { level, generation: number, durationMs, retries, ...verified };
+    } catch (error) {
+      if (!signal.aborted || error instanceof CacheError) throw error;
+      throw new SyncAbortedError(
+        'The verify was aborted; a deep one goes on from where it stopped the next time.',
+      );
+    } finally {
+      signal.removeEventListener('abort', onAbort);
+      pool.endSession(source.session);
+      await pool.write('close', { generation }).catch(() => undefined);
+    }
+  }
+
+  /** Pages that a verify compares at a time: a reader of a file has one under way and one waiting. */
+  #verifyLanes(): number {
+    const { maxBytesInFlight, maxPageBytes, source, concurrency } = this.#options;
+    const { readerThreads } = this.#pool();
+    const wanted = /^file:/i.test(source.url) ? readerThreads + 1 : 2 * readerThreads;
+    const fitting = Math.floor(maxBytesInFlight / maxPageBytes);
+    return Math.max(1, Math.min(wanted, fitting, concurrency));
+  }
+
+  #bounds(): PageBounds {
+    const { batchSize, maxPageBytes, maxRowBytes } = this.#options;
+    return { maxRows: batchSize, maxBytes: maxPageBytes, maxRowBytes };
+  }
+
+  #sourceRef(session: string): SourceRef {
+    const options = this.#options;
+    return {
+      session,
+      connection: {
+        ...options.source,
+        requestTimeoutMs: options.requestTimeoutMs,
+        retries: options.retries,
+        retryInitialMs: options.retryInitialMs,
+        retryMaxMs: options.retryMaxMs,
+        transport: options.transport,
+      },
+    };
+  }
+
   async #remember(error: unknown): Promise<void> {
     if (error instanceof SyncAbortedError) return;
     await noteFailure(this.#options.cacheDir, error);
@@ -238,17 +360,7 @@ export class StorageSync implements AsyncDisposable {
     const options = this.#options;
     const sync = randomUUID();
     const pool = this.#pool();
-    const source: SourceRef = {
-      session: sync,
-      connection: {
-        ...options.source,
-        requestTimeoutMs: options.requestTimeoutMs,
-        retries: options.retries,
-        retryInitialMs: options.retryInitialMs,
-        retryMaxMs: options.retryMaxMs,
-        transport: options.transport,
-      },
-    };
+    const source = this.#sourceRef(sync);
     const stop = new AbortController();
     const onAbort = () => {
       stop.abort(new SyncAbortedError());
@@ -313,7 +425,11 @@ export class StorageSync implements AsyncDisposable {
       meter.enter('publishing');
       await pool.write('close', { generation });
       await this.#publish(target.manifest, generation, target.number);
+      const published = { ...generation, unpublished: false, create: false };
       generation = null;
+      const validated = await this.#validate(source, published, plans, tables, read);
+      checks.push(...validated.checks);
+      warnings.push(...validated.warnings);
       warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
       await this.#noteRows(plans, counts);
       meter.enter('done');
@@ -370,11 +486,7 @@ export class StorageSync implements AsyncDisposable {
       pool,
       source,
       generation,
-      bounds: {
-        maxRows: options.batchSize,
-        maxBytes: options.maxPageBytes,
-        maxRowBytes: options.maxRowBytes,
-      },
+      bounds: this.#bounds(),
       onRowError: options.onRowError,
       maxLossShare,
       splits: /^file:/i.test(source.connection.url),
@@ -511,6 +623,43 @@ export class StorageSync implements AsyncDisposable {
         await this.#dropBuilding(manifest);
       }
       throw error;
+    }
+  }
+
+  /** Looks at what is served now. The sync is done: what cannot be looked at is a warning. */
+  async #validate(
+    source: SourceRef,
+    generation: GenerationRef,
+    plans: readonly TablePlan[],
+    tables: readonly PreparedTable[],
+    { checkpoints }: ReadResult,
+  ): Promise<{ readonly checks: readonly ValidationCheck[]; readonly warnings: string[] }> {
+    const { preset } = this.#options;
+    const hasChanged = checkpoints.some(
+      ({ counters }, i) =>
+        tables[i]!.follows === null || counters.rowsWritten + counters.rowsDeleted > 0,
+    );
+    const isWanted = preset !== undefined || plans.some(({ limit }) => limit !== null);
+    if (!hasChanged || !isWanted) return { checks: [], warnings: [] };
+    try {
+      const { checks } = await this.#pool().read('validate', {
+        source,
+        generation,
+        preset,
+        bounds: this.#bounds(),
+        tables: plans.map((plan, i) => ({
+          tableId: tables[i]!.id,
+          plan,
+          inFull: tables[i]!.follows === null,
+        })),
+      });
+      return { checks, warnings: [] };
+    } catch (error) {
+      if (error instanceof SyncAbortedError) throw error;
+      return {
+        checks: [],
+        warnings: [`What was synced could not be validated: ${describeError(error)}`],
+      };
     }
   }
 
@@ -730,6 +879,17 @@ function modeOf({ follows, cursor }: PreparedTable): TableMode {
 
 function isReadInFull(table: PreparedTable): boolean {
   return modeOf(table) === 'full';
+}
+
+function emptyCache(cacheDir: string): CacheError {
+  return new CacheError(
+    'CACHE_EMPTY',
+    `The cache ${JSON.stringify(cacheDir)} has not been filled yet.`,
+    {
+      context: { path: cacheDir },
+      hint: 'Run `storage-sync sync` first.',
+    },
+  );
 }
 
 interface Target {

@@ -3,7 +3,7 @@ import type { SyncProgress } from './progress.js';
 import type { SyncReport } from './report.js';
 
 /**
- * A sync under way. Await it for the report; iterate it for progress, as often as the consumer asks and never slowing
+ * A sync, or a verify, under way. Await it for the report; iterate it for progress, as often as the consumer asks and never slowing
  * the sync down.
  *
  * ```ts
@@ -12,8 +12,10 @@ import type { SyncReport } from './report.js';
  * const report = await run;
  * ```
  */
-export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgress> {
-  readonly #report: Promise<SyncReport>;
+export class SyncRun<Report = SyncReport>
+  implements PromiseLike<Report>, AsyncIterable<SyncProgress>
+{
+  readonly #report: Promise<Report>;
   #latest: SyncProgress | null = null;
   #wake: (() => void)[] = [];
   #watch: () => void = () => undefined;
@@ -28,7 +30,7 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
     start: (
       onProgress: (progress: SyncProgress) => void,
       watched: Promise<void>,
-    ) => Promise<SyncReport>,
+    ) => Promise<Report>,
   ) {
     const watched = new Promise<void>((watch) => {
       this.#watch = watch;
@@ -47,8 +49,8 @@ export class SyncRun implements PromiseLike<SyncReport>, AsyncIterable<SyncProgr
   }
 
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run for its report is its interface
-  then<Result = SyncReport, Failure = never>(
-    onFulfilled?: ((report: SyncReport) => Result | PromiseLike<Result>) | null,
+  then<Result = Report, Failure = never>(
+    onFulfilled?: ((report: Report) => Result | PromiseLike<Result>) | null,
     onRejected?: ((reason: unknown) => Failure | PromiseLike<Failure>) | null,
   ): Promise<Result | Failure> {
     this.#observed = true;

@@ -222,7 +222,8 @@ export function mergeCatalog(
   return { tables, nextId };
 }
 
-function storageDifference(stored: TablePlan, wanted: TablePlan): string | null {
+/** In what a table is stored in another way than is asked for, or null. */
+export function storageDifference(stored: TablePlan, wanted: TablePlan): string | null {
   const columns = (plan: TablePlan) => plan.columns.map((column) => column.name).join(', ');
   if (columns(stored) !== columns(wanted)) {
     return `the columns (${columns(stored)}), but (${columns(wanted)}) are asked for now`;

@@ -6,6 +6,7 @@ import { join } from 'node:path';
  * ```
  * manifest.json        which generation is served, and which is being built; manifest.backup.json is a copy
  * state.json           the last failure, and how many rows each table had
+ * verify.json          how far an interrupted deep verify has come
  * lock                 held by the one process that may write
  * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock, seal.json
  * ```
@@ -20,6 +21,10 @@ export function manifestBackupPath(cacheDir: string): string {
 
 export function statePath(cacheDir: string): string {
   return join(cacheDir, 'state.json');
+}
+
+export function verifyStatePath(cacheDir: string): string {
+  return join(cacheDir, 'verify.json');
 }
 
 export function lockPath(cacheDir: string): string {

@@ -109,7 +109,9 @@ function ageOf(then: number, now: number): number | null {
 }
 
 function stateOf(holder: LockHolder | null, isFresh: boolean): CacheState {
-  if (holder) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
+  // A verify changes nothing about how old the data are.
+  if (holder && holder.mode !== 'verify')
+    return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
   return isFresh ? 'fresh' : 'stale';
 }
 

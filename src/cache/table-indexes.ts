@@ -37,13 +37,13 @@ export class TableIndexes {
 
   /** Enters a row in all indexes. */
   add(rowKey: Buffer, value: Buffer): void {
-    for (const entry of this.#entriesOf(rowKey, value)) this.put(entry, rowKey);
+    for (const entry of this.entriesOf(rowKey, value)) this.put(entry, rowKey);
   }
 
   /** Takes a row out of all indexes. */
   remove(rowKey: Buffer, value: Buffer): void {
     const database = this.#environment.indexes(this.#table.id);
-    for (const { number, key, group } of this.#entriesOf(rowKey, value)) {
+    for (const { number, key, group } of this.entriesOf(rowKey, value)) {
       if (group !== null && !database.doesExist(key)) continue;
       database.removeSync(key);
       if (group !== null && this.#hasMembers(group)) this.#countDuplicates(number, -1);
@@ -88,11 +88,36 @@ export class TableIndexes {
     return verdicts;
   }
 
-  *#entriesOf(rowKey: Buffer, value: Buffer): Generator<IndexEntry> {
+  /** The entries that a row is to have. */
+  *entriesOf(rowKey: Buffer, value: Buffer): Generator<IndexEntry> {
     const { indexes } = this.#table.plan;
     if (indexes.length === 0) return;
     const row = decodeRecord(value, value.length);
     for (let at = 0; at < indexes.length; at++) yield this.entry(at, row, rowKey);
+  }
+
+  /** Counts anew how many rows the unique indexes have too many: for entries that came or went uncounted. */
+  recount(): void {
+    const { id, plan, indexNumbers } = this.#table;
+    plan.indexes.forEach((index, at) => {
+      const number = indexNumbers[at]!;
+      const state = index.unique ? this.#environment.indexState(id, number) : null;
+      if (state === null) return;
+      this.#environment.putIndexState(id, number, { ...state, duplicates: this.#duplicates(at) });
+    });
+  }
+
+  #duplicates(at: number): number {
+    const database = this.#environment.indexes(this.#table.id);
+    let duplicates = 0;
+    let before = Buffer.alloc(0);
+    for (const { key, value } of database.getRange(wholeIndex(this.#table.indexNumbers[at]!))) {
+      const rowKey = Buffer.from(value);
+      const group = Buffer.from(groupOf(key, rowKey) ?? this.#groupOfRow(at, rowKey));
+      if (before.equals(group) && !this.#valuesOf(at, rowKey).includes(null)) duplicates++;
+      before = group;
+    }
+    return duplicates;
   }
 
   #hasMembers(group: Buffer): boolean {

@@ -4,6 +4,7 @@ import { StorageSyncError, type ErrorCode } from '../errors.js';
 export const EXIT_DONE = 0;
 export const EXIT_FAILED = 1;
 export const EXIT_USAGE = 2;
+export const EXIT_DIFFERENCES = 3;
 export const EXIT_SOURCE_UNAVAILABLE = 4;
 export const EXIT_SIGINT = 130;
 export const EXIT_SIGTERM = 143;

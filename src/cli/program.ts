@@ -8,6 +8,7 @@ import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
 import { Secrets } from './secrets.js';
 import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
+import type { VerifyFlags } from './verify.js';
 
 /**
  * Parses the command line and runs the command it names. The commands' own modules are imported only then, so that
@@ -61,6 +62,17 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
       await run(flags, async (context) => {
         const { rebuild } = await import('./rebuild.js');
         return await rebuild(flags, context);
+      });
+    });
+
+  verifyOptions(program.command('verify'))
+    .description(
+      'hold the cache against the source, row by row, and repair what differs on request',
+    )
+    .action(async (flags: VerifyFlags) => {
+      await run(flags, async (context) => {
+        const { verify } = await import('./verify.js');
+        return await verify(flags, context);
       });
     });
 
@@ -204,6 +216,43 @@ function syncOptions(command: Command): Command {
     .addHelpText('after', CONFIG_HELP);
 }
 
+function verifyOptions(command: Command): Command {
+  return sourceOptions(command)
+    .addOption(
+      new Option('--level <level>', 'how closely to look (default: sample)').choices([
+        'quick',
+        'sample',
+        'deep',
+      ]),
+    )
+    .option('--repair', 'rewrite the rows and index entries that are wrong, and nothing else')
+    .option(
+      '--max-source-rows <n>',
+      'rows to read from the source at most; a deep verify goes on from there the next time',
+      wholeNumber(1),
+    )
+    .option('--seed <n>', 'take the ranges of the sample that had this seed', wholeNumber(0))
+    .addOption(presetOption())
+    .option('--max-episodes <n>', 'with the preset: as in sync (default: 1000)', wholeNumber(1))
+    .option('--tables <names>', 'only these, separated by commas (default: all)', nameList)
+    .addOption(rowErrorOption())
+    .option('--allow-loss', 'with --repair: remove rows even where the source lost most of them')
+    .addHelpText('after', VERIFY_HELP);
+}
+
+function presetOption(): Option {
+  return new Option('--preset <name>', 'the tables of an agent-memory database').choices([
+    'memory',
+  ]);
+}
+
+function rowErrorOption(): Option {
+  return new Option(
+    '--on-row-error <policy>',
+    'as in sync: with quarantine, a repair also removes rows whose new state cannot be cached',
+  ).choices(['fail', 'quarantine']);
+}
+
 function sourceOptions(command: Command): Command {
   return cacheOptions(networkOptions(command)).addOption(
     new Option('--transport <name>', 'how to read the source (default: auto, the fastest)').choices(
@@ -249,6 +298,7 @@ Exit codes:
   0    done
   1    failed
   2    wrong usage or configuration
+  3    verify found differences, and left some
   4    the source is unavailable; the cache is kept
   130  stopped by Ctrl-C (143: by SIGTERM) at a batch boundary; the next sync goes on from there`;
 
@@ -257,6 +307,14 @@ A configuration file holds the fields of the library's StorageSyncOptions, for e
   { "source": { "url": "libsql://…" }, "cacheDir": "cache", "tables": ["users"], "batchSize": 500 }
 or, for the preset, { "preset": "memory", "memory": { "maxEpisodesCache": 500 } }.
 Flags win over the file, and the file over the environment. Relative paths start at the working directory.`;
+
+const VERIFY_HELP = `
+Levels:
+  quick   counts, the newest rows, the schema and the cache's own books
+  sample  random ranges of keys besides, compared row by row on both sides
+  deep    every row and every index entry; goes on from where an interrupted one stopped
+Rows are damaged (their checksum does not hold), differ, or are missing or extra in the cache. What changed
+in the source since the last sync is pending where a change log tells so. Tables are defined as for sync.`;
 
 const VALUES_HELP = `
 What plain JSON cannot hold is wrapped: a BLOB as {"base64":"…"}, an integer beyond 2^53 as
@@ -280,7 +338,7 @@ function usageError(error: CommanderError, args: readonly string[]): ConfigError
     .replace(/(option '-[^'=]*)=[^']*'/, "$1'")
     .split('\n');
   const command = args.find((arg) => !arg.startsWith('-'));
-  const known = ['sync', 'rebuild', 'status', 'tables', 'get', 'export', 'capture'];
+  const known = ['sync', 'rebuild', 'verify', 'status', 'tables', 'get', 'export', 'capture'];
   const help = command !== undefined && known.includes(command) ? `${command} --help` : '--help';
   return new ConfigError(message.join(' '), { hint: `See storage-sync ${help}.` });
 }

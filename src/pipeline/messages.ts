@@ -1,5 +1,6 @@
 import type { CursorPosition, SyncRecord, TableCheckpoint } from '../cache/catalog.js';
 import type { IndexBuildProgress } from '../cache/index-build.js';
+import type { EntryRepair, RowRepair } from '../cache/repair.js';
 import type { UniqueVerdict } from '../cache/table-indexes.js';
 import type {
   BatchWrite,
@@ -19,6 +20,7 @@ import type { PageBounds, RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { LogWindow } from '../source/changes.js';
 import type { Batch } from '../transform/batch.js';
+import type { VerifyTasks } from '../verify/tasks.js';
 import type { EncodedError } from './error-codec.js';
 
 /** Memory of a batch that may be used for the next one. */
@@ -43,7 +45,10 @@ export interface EncodedPage {
 }
 
 /** Everything a reader thread can be asked. */
-export interface ReaderTasks {
+export interface ReaderTasks extends SyncReaderTasks, VerifyTasks {}
+
+/** What a sync asks of a reader thread. */
+export interface SyncReaderTasks {
   readonly schema: {
     readonly request: { readonly source: SourceRef };
     readonly response: {
@@ -268,6 +273,19 @@ export interface WriterTasks {
       /** Unique indexes that the rows violate. */
       readonly violations: readonly UniqueVerdict[];
     };
+  };
+  /** Puts rows right that a verify found to be wrong, in one transaction. */
+  readonly repairRows: {
+    readonly request: { readonly generation: GenerationRef } & RowRepair;
+    readonly response: Record<string, never>;
+  };
+  readonly repairEntries: {
+    readonly request: { readonly generation: GenerationRef } & EntryRepair;
+    readonly response: Record<string, never>;
+  };
+  readonly repairCount: {
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: Record<string, never>;
   };
   /** Closes the generation. An unpublished one is forced to disk. */
   readonly close: {

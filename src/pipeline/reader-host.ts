@@ -21,6 +21,7 @@ import type {
   ReaderTasks,
   SourceRef,
 } from './messages.js';
+import { VerifyHost } from '../verify/verify-host.js';
 import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
@@ -49,10 +50,16 @@ export class ReaderHost {
   readonly #ended = new Set<string>();
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
+  readonly verify: VerifyHost;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
     this.#connect = options.connect ?? connectToSource;
+    this.verify = new VerifyHost(this.#checksum, (source, work) =>
+      this.#on(source, (connection, signal) =>
+        work(connection, signal, () => this.#newRetries(source.session, connection)),
+      ),
+    );
   }
 
   async schema({
@@ -222,6 +229,8 @@ export class ReaderHost {
     this.#sessions.delete(session);
     entry.abort.abort(new SyncAbortedError());
     void closeConnection(entry);
+    // What is under way reads the cache until it notices.
+    void entry.tail.then(async () => await this.verify.endSession(session));
   }
 
   async #on<T>(

@@ -6,10 +6,12 @@ import type {
   EncodedRound,
   ReaderTasks,
   SessionEnded,
+  SyncReaderTasks,
   TaskMessage,
   TaskResult,
   WriterTasks,
 } from './messages.js';
+import type { VerifyTasks } from '../verify/tasks.js';
 
 /** A host: a method for each task. */
 export type TaskHandlers<Tasks> = {
@@ -21,8 +23,10 @@ export type TaskHandlers<Tasks> = {
 export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unknown>;
 
 /** The piscina handler of a reader thread. Batches are moved out. */
-export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<ReaderTasks> {
-  return serve(host, (response) => {
+export function serveReader(
+  host: TaskHandlers<SyncReaderTasks> & { readonly verify: TaskHandlers<VerifyTasks> },
+): PiscinaHandler<ReaderTasks> {
+  return serve([host, host.verify], (response) => {
     const { batch, changes, steps } = response as Partial<EncodedPage & EncodedRound & Steps>;
     const batches = batch ? [batch] : (changes ?? steps ?? []).flatMap((each) => each?.batch ?? []);
     return batches.flatMap(({ arena, spans }) => [arena, spans]);
@@ -31,7 +35,7 @@ export function serveReader(host: TaskHandlers<ReaderTasks>): PiscinaHandler<Rea
 
 /** The piscina handler of a writer thread. The memory of batches is moved back. */
 export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<WriterTasks> {
-  return serve(host, (response) => {
+  return serve([host], (response) => {
     const { spare, batch } = response as Partial<
       WriterTasks['write']['response'] & WriterTasks['absentKeys']['response']
     >;
@@ -43,18 +47,21 @@ export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<Wri
 type Steps = ReaderTasks['cursorSteps']['response'];
 
 /**
- * Makes a piscina handler of a host. Errors come back as values, because piscina drops their fields; memory named by
+ * Makes a piscina handler of hosts, each of which has a method for each of its tasks. Errors come back as values, because piscina drops their fields; memory named by
  * `transfer` is moved, not copied.
  */
 function serve<Tasks>(
-  handlers: TaskHandlers<Tasks>,
+  hosts: readonly object[],
   transfer: (response: object) => ArrayBuffer[],
 ): PiscinaHandler<Tasks> {
   return async (message) => {
     let result: TaskResult<object>;
     let moved: ArrayBuffer[] = [];
     try {
-      const host = handlers as Record<string, (request: object) => unknown>;
+      const host = hosts.find((each) => message.task in each) as Record<
+        string,
+        (request: object) => unknown
+      >;
       const response = (await host[message.task]!(message.request as object)) as object;
       result = { ok: true, response };
       moved = transfer(response);

@@ -4,6 +4,7 @@ import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { preflightForWriter } from '../cache/preflight.js';
 import { sealFile, sealForWriter } from '../cache/seal.js';
+import { repairCount, repairEntries, repairRows } from '../cache/repair.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { GenerationRef, WriterTasks } from './messages.js';
 
@@ -125,6 +126,30 @@ export class WriterHost {
     if (counts.some(({ stored, counted }) => stored !== counted)) return { counts, violations: [] };
     const violations = writer.complete(request.record, request.tableIds, request.dropOthers);
     return { counts, violations };
+  }
+
+  repairRows({
+    generation,
+    ...repair
+  }: WriterTasks['repairRows']['request']): WriterTasks['repairRows']['response'] {
+    repairRows(this.#generation(generation).environment, this.#checksum, repair);
+    return {};
+  }
+
+  repairEntries({
+    generation,
+    ...repair
+  }: WriterTasks['repairEntries']['request']): WriterTasks['repairEntries']['response'] {
+    repairEntries(this.#generation(generation).environment, this.#checksum, repair);
+    return {};
+  }
+
+  repairCount({
+    generation,
+    tableId,
+  }: WriterTasks['repairCount']['request']): WriterTasks['repairCount']['response'] {
+    repairCount(this.#generation(generation).environment, tableId);
+    return {};
   }
 
   async close({

@@ -230,3 +230,27 @@ export function* recordsOf(
     yield span;
   }
 }
+
+/** A batch of records that are encoded already. */
+export function packRecords(
+  records: readonly { readonly key: Uint8Array; readonly value: Uint8Array }[],
+): Batch {
+  const bytes = records.reduce((sum, { key, value }) => sum + key.length + value.length, 0);
+  const arena = new Uint8Array(bytes);
+  const spans = new Uint32Array(3 * records.length);
+  let at = 0;
+  for (const [i, { key, value }] of records.entries()) {
+    arena.set(key, at);
+    arena.set(value, at + key.length);
+    const end = at + key.length + value.length;
+    spans.set([at, at + key.length, end], 3 * i);
+    at = end;
+  }
+  return {
+    arena: arena.buffer,
+    spans: spans.buffer,
+    count: records.length,
+    bytes,
+    ascending: false,
+  };
+}

@@ -17,7 +17,7 @@ export const processRunner: SyncRunner = {
       ...(upset?.kind === 'kill after' ? { killAfterMs: upset.ms } : {}),
       ...(clockAheadMs === 0 ? {} : { clockAheadMs }),
     };
-    return await runChild(
+    const end = await runChild(
       {
         mode,
         full,
@@ -32,6 +32,8 @@ export const processRunner: SyncRunner = {
       },
       how,
     );
+    if (end.kind === 'verified') throw new Error('a sync was ordered');
+    return end;
   },
 };
 

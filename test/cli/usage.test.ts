@@ -18,7 +18,7 @@ void describe('storage-sync, used', () => {
     const help = await run(['--help']);
     assert.equal(help.code, 0);
     assert.equal(help.stderr, '');
-    for (const command of ['sync', 'rebuild', 'status', 'tables', 'get', 'export']) {
+    for (const command of ['sync', 'rebuild', 'verify', 'status', 'tables', 'get', 'export']) {
       assert.match(help.stdout, new RegExp(`^  ${command} `, 'm'));
       const explained = await run([command, '--help']);
       assert.equal(explained.code, 0);

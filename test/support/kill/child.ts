@@ -9,7 +9,7 @@ import { STARTED } from './run-child.js';
 import { watchPublishing } from './watched-files.js';
 import { FAULTY_WORKER_URLS } from './worker-urls.js';
 
-/** A process that runs one sync, and is killed in it where its order says so. */
+/** A process that runs one sync, or one verify that repairs, and is killed in it where its order says so. */
 const order = JSON.parse(process.argv[2] ?? '') as ChildOrder;
 const fault = setFault(order.fault);
 watchPublishing();
@@ -20,8 +20,13 @@ let result: ChildResult;
 const { full, allowLoss, abortAfterMs } = order;
 const signal = abortAfterMs === undefined ? undefined : AbortSignal.timeout(abortAfterMs);
 try {
-  const report = await storage[order.mode]({ full, allowLoss, signal });
-  result = { report, rowsFetched: fault.rowsFetched };
+  if (order.mode === 'verify') {
+    await storage.verify({ level: 'deep', repair: true });
+    result = { verified: true };
+  } else {
+    const report = await storage[order.mode]({ full, allowLoss, signal });
+    result = { report, rowsFetched: fault.rowsFetched };
+  }
 } catch (error) {
   const code = error instanceof StorageSyncError ? error.code : null;
   result = { failed: { code, message: error instanceof Error ? error.message : String(error) } };

@@ -6,7 +6,7 @@ import { KILLED_AT, type Fault } from './fault.js';
 
 /** What a child process is to do. Crosses as JSON. */
 export interface ChildOrder {
-  readonly mode: 'sync' | 'rebuild';
+  readonly mode: 'sync' | 'rebuild' | 'verify';
   readonly options: StorageSyncOptions;
   readonly readerThreads: number;
   readonly fault: Fault | null;
@@ -18,11 +18,13 @@ export interface ChildOrder {
 
 export type ChildResult =
   | { readonly report: SyncReport; readonly rowsFetched: number }
+  | { readonly verified: true }
   | { readonly failed: { readonly code: string | null; readonly message: string } };
 
 export type ChildEnd =
   | { readonly kind: 'killed'; readonly point: string; readonly elapsedMs: number }
   | { readonly kind: 'completed'; readonly report: SyncReport; readonly rowsFetched: number }
+  | { readonly kind: 'verified' }
   | { readonly kind: 'failed'; readonly code: string | null; readonly message: string };
 
 export interface ChildRunOptions {
@@ -91,5 +93,5 @@ export async function runChild(
   }
   const result = JSON.parse(answer) as ChildResult;
   if ('failed' in result) return { kind: 'failed', ...result.failed };
-  return { kind: 'completed', ...result };
+  return 'verified' in result ? { kind: 'verified' } : { kind: 'completed', ...result };
 }

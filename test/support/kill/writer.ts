@@ -50,5 +50,8 @@ export default serveWriter({
   previewSweep: step('previewSweep', (request) => host.previewSweep(request)),
   abandon: step('abandon', (request) => host.abandon(request)),
   complete: step('complete', (request) => host.complete(request)),
+  repairRows: step('repairRows', (request) => host.repairRows(request)),
+  repairEntries: step('repairEntries', (request) => host.repairEntries(request)),
+  repairCount: step('repairCount', (request) => host.repairCount(request)),
   close: step('close', (request) => host.close(request)),
 });
