@@ -9,21 +9,23 @@ import { CacheLock } from './cache/lock.js';
 import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { clearLastError, writeLastError } from './cache/state-file.js';
-import { readStatus, type CacheStatus } from './cache/status.js';
+import { schemaChange } from './cache/schema-change.js';
+import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
-import { CacheError, SourceError, SyncAbortedError } from './errors.js';
-import { refuseLoss } from './loss-guard.js';
+import { CacheError, LossError, SourceError, SyncAbortedError } from './errors.js';
+import { refuseLosses, type TableRename } from './loss-guard.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { buildIndexes } from './pipeline/index-build.js';
 import type { GenerationRef, SourceRef } from './pipeline/messages.js';
+import { SchemaWatch } from './pipeline/schema-watch.js';
 import { Semaphore } from './pipeline/semaphore.js';
 import { followChanges } from './pipeline/change-rounds.js';
 import { syncTable, type SyncContext } from './pipeline/table-sync.js';
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
-import type { SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
+import type { SchemaChange, SyncMode, SyncReport, TableReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import { planTables, type TablePlan } from './source/plan.js';
@@ -211,6 +213,12 @@ export class StorageSync implements AsyncDisposable {
       const { schema, transport, logs } = await pool.read('schema', { source });
       const { plans, warnings: planned } = planTables(schema, options.tables);
       const warnings = [...planned];
+      const watch = new SchemaWatch({
+        pool,
+        source,
+        version: schema.version,
+        planTables: (now) => planTables(now, options.tables).plans,
+      });
 
       const fingerprint = sourceFingerprint(options.source.url);
       const preparation = {
@@ -219,6 +227,7 @@ export class StorageSync implements AsyncDisposable {
         source: fingerprint,
         reuseSince: Date.now() - options.staleAfterMs,
         logs,
+        schemaVersion: schema.version,
         full: asked.full === true || mode === 'rebuild',
       };
       const target = await this.#prepare(mode, preparation, (opened) => {
@@ -230,8 +239,9 @@ export class StorageSync implements AsyncDisposable {
       await buildIndexes(pool, generation, tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
       const work = { plans, tables, source, generation, stop, meter, startedAt, maxLossShare };
-      const read = await this.#readTables(work);
-      await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
+      const read = await this.#readTables({ ...work, watch });
+      await watch.check(plans.filter((_, i) => isRead(tables[i]!)));
+      const renames = await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
 
       meter.enter('validating');
       const { counts, violations } = await pool.write('complete', {
@@ -271,7 +281,8 @@ export class StorageSync implements AsyncDisposable {
         number: target.number,
         ...read,
         counts,
-        warnings,
+        warnings: [...warnings, ...watch.extended.map(extendedWarning)],
+        renames,
       });
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -291,8 +302,9 @@ export class StorageSync implements AsyncDisposable {
     readonly meter: ProgressMeter;
     readonly startedAt: number;
     readonly maxLossShare: number;
+    readonly watch: SchemaWatch;
   }): Promise<ReadResult> {
-    const { plans, tables, source, generation, stop, meter, startedAt, maxLossShare } = work;
+    const { plans, tables, source, generation, stop, meter, startedAt, maxLossShare, watch } = work;
     const options = this.#options;
     const pool = this.#pool();
     let retries = 0;
@@ -307,6 +319,7 @@ export class StorageSync implements AsyncDisposable {
       },
       onRowError: options.onRowError,
       maxLossShare,
+      schema: watch,
       splits: /^file:/i.test(source.connection.url),
       throwIfAborted: () => {
         if (stop.signal.aborted) throw new SyncAbortedError();
@@ -333,11 +346,14 @@ export class StorageSync implements AsyncDisposable {
     const follow = async () => {
       if (followed.length === 0) return;
       const begun = performance.now();
+      const followedPlans = followed.map((at) => plans[at]!);
       const found = await followChanges(
         context,
-        followed.map((at) => plans[at]!),
+        followedPlans,
         followed.map((at) => tables[at]!),
-      );
+      ).catch(async (error: unknown) => {
+        throw await watch.explain(error, followedPlans);
+      });
       for (const [i, at] of followed.entries()) {
         checkpoints[at] = found[i]!;
         durations[at] = performance.now() - begun;
@@ -354,7 +370,7 @@ export class StorageSync implements AsyncDisposable {
           durations[at] = performance.now() - begun;
           meter.tableDone(plans[at]!.name);
         } catch (error) {
-          failures.push(error);
+          failures.push(await watch.explain(error, [plans[at]!]));
           stop.abort(new SyncAbortedError());
           // The other tables may be waiting for a server that does not answer.
           pool.endSession(source.session);
@@ -378,33 +394,40 @@ export class StorageSync implements AsyncDisposable {
   }
 
   /**
-   * Holds a generation that is to be published against the one that is served, and a table that the source no longer
-   * has against what it had.
+   * Holds what was filled beside the served tables against them, and a table that the source no longer has against what
+   * it had.
    */
   async #refuseLosses(
-    { manifest, generation }: Target,
+    { manifest, generation, tables }: PreparedTarget,
     plans: readonly TablePlan[],
     checkpoints: readonly TableCheckpoint[],
     maxShare: number,
-  ): Promise<void> {
-    if (manifest.live === null) return;
-    const { tables: served } = await this.status();
+  ): Promise<readonly TableRename[]> {
+    if (manifest.live === null) return [];
+    const served = await servedTables(this.#options.cacheDir);
+    const read = plans.map((plan, i) => {
+      const { rowsRead, rowsQuarantined } = checkpoints[i]!.counters;
+      const replaces = generation.unpublished || tables[i]!.pending;
+      return { plan, rows: rowsRead - rowsQuarantined, replaces };
+    });
+    const discovered = this.#options.tables === undefined;
     try {
-      for (const [table, { rows: before }] of Object.entries(served)) {
-        const at = plans.findIndex(({ name }) => name === table);
-        if (at >= 0) {
-          if (!generation.unpublished) continue;
-          const { rowsRead, rowsQuarantined } = checkpoints[at]!.counters;
-          refuseLoss({ table, before, after: rowsRead - rowsQuarantined }, maxShare);
-        } else if (this.#options.tables === undefined) {
-          refuseLoss({ table, before, after: 0 }, maxShare);
-        }
-      }
+      return refuseLosses(served, read, { discovered, maxShare });
     } catch (error) {
-      // Else the next rebuild would go on from what is not believed.
+      // Else the next sync would go on from what is not believed.
       if (generation.unpublished) {
         await this.#pool().write('close', { generation });
         await this.#dropBuilding(manifest);
+      } else if (error instanceof LossError) {
+        const lost = served.find(({ plan }) => plan.name === error.context['table'])!;
+        for (const [i, { id, pending }] of tables.entries()) {
+          const plan = plans[i]!;
+          const isSuspect =
+            foldName(plan.name) === foldName(lost.plan.name) ||
+            schemaChange(lost.plan, plan) === null;
+          if (pending && isSuspect)
+            await this.#pool().write('abandon', { generation, tableId: id });
+        }
       }
       throw error;
     }
@@ -544,22 +567,29 @@ export class StorageSync implements AsyncDisposable {
   }
 
   #report(result: ReportInput): SyncReport {
-    const { plans, tables, checkpoints, durations, checks, counts, mode } = result;
-    const reports = plans.map((plan, i): [string, TableReport] => [
-      plan.name,
-      {
-        ...checkpoints[i]!.counters,
-        mode: tables[i]!.follows ? 'change-log' : 'full',
-        durationMs: Math.round(durations[i]!),
-        resumed: tables[i]!.resumed,
-      },
-    ]);
+    const { plans, tables, checkpoints, durations, checks, counts, mode, renames } = result;
+    const reports = plans.map((plan, i): [string, TableReport] => {
+      const schemaChange = tables[i]!.change ?? renameOf(plan, renames);
+      return [
+        plan.name,
+        {
+          ...checkpoints[i]!.counters,
+          mode: tables[i]!.follows ? 'change-log' : 'full',
+          ...(schemaChange && { schemaChange }),
+          durationMs: Math.round(durations[i]!),
+          resumed: tables[i]!.resumed,
+        },
+      ];
+    });
     const quarantined = reports
       .filter(([, report]) => report.rowsQuarantined > 0)
       .map(
         ([name, report]) =>
           `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
       );
+    const changed = reports.flatMap(([name, { schemaChange: change }]) =>
+      change === undefined || change.kind === 'columns-added' ? [] : [changeWarning(name, change)],
+    );
     const rowsOf = (match: (name: string) => boolean) =>
       plans.reduce((sum, plan, i) => sum + (match(foldName(plan.name)) ? counts[i]!.stored : 0), 0);
     return {
@@ -570,7 +600,7 @@ export class StorageSync implements AsyncDisposable {
       tables: Object.fromEntries(reports),
       retries: result.retries,
       transport: result.transport,
-      warnings: [...result.warnings, ...this.#presetWarnings(plans), ...quarantined],
+      warnings: [...result.warnings, ...changed, ...this.#presetWarnings(plans), ...quarantined],
       validation: { passed: checks.every((check) => check.passed), checks },
       ...(this.#options.preset === 'memory'
         ? {
@@ -634,6 +664,28 @@ interface ReportInput extends ReadResult {
   readonly checks: readonly ValidationCheck[];
   readonly counts: readonly StoredCount[];
   readonly number: number;
+  readonly renames: readonly TableRename[];
+}
+
+/** Whether pages or changes of a table were to be read. */
+function isRead({ follows }: PreparedTable): boolean {
+  return follows === null || follows.upTo > follows.after;
+}
+
+function renameOf({ name }: TablePlan, renames: readonly TableRename[]): SchemaChange | null {
+  const rename = renames.find(({ to }) => to === name);
+  return rename ? { kind: 'renamed', detail: `it was ${JSON.stringify(rename.from)}` } : null;
+}
+
+function changeWarning(table: string, { kind, detail }: SchemaChange): string {
+  const name = JSON.stringify(table);
+  return kind === 'renamed'
+    ? `The table ${name} is new and takes the place of one that is gone: ${detail}, with the same columns and key.`
+    : `The table ${name} was built anew, because ${detail}.`;
+}
+
+function extendedWarning(table: string): string {
+  return `The table ${JSON.stringify(table)} got columns while it was read. The next sync brings them.`;
 }
 
 /** @param checkpoint of a table that was read in full: only then is it known how many rows the source has. */

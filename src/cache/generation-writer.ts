@@ -1,5 +1,5 @@
 import { StorageSyncError } from '../errors.js';
-import type { TableCounters } from '../report.js';
+import type { SchemaChange, TableCounters } from '../report.js';
 import { foldName } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { RejectedRow } from '../source/page.js';
@@ -8,9 +8,10 @@ import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
   DATABASES_OF_A_TABLE,
-  mergeCatalog,
+  fitCatalog,
   NEW_LANE,
   newIndexState,
+  settleCatalog,
   ZERO_COUNTERS,
   type LaneCheckpoint,
   type SyncRecord,
@@ -32,6 +33,10 @@ export interface PreparedTable {
   readonly follows: FollowedLog | null;
   /** True when indexes are to be built or removed: see {@link GenerationWriter.buildIndexes}. */
   readonly indexWork: boolean;
+  /** True when it is filled beside what is served, until {@link GenerationWriter.complete}. */
+  readonly pending: boolean;
+  /** How it differs from the served table whose place it is to take, or null. */
+  readonly change: SchemaChange | null;
 }
 
 /** Which changes bring a table up to date: those of a log behind one version, and up to another at least. */
@@ -50,6 +55,8 @@ export interface Preparation {
   readonly unpublished: boolean;
   /** The change logs of the source, as they were before anything else of it was read. */
   readonly logs: readonly LogState[];
+  /** The version of the source's schema, as it was before the plans were made and the logs were read. */
+  readonly schemaVersion: number | null;
   /** True to read every table in full. */
   readonly full: boolean;
   /** True when the plans say nothing of indexes: those that there are stay. */
@@ -115,18 +122,15 @@ export class GenerationWriter {
    * A sync whose generation was not published was interrupted too.
    */
   prepare(preparation: Preparation): PreparedTable[] {
-    const { plans, sync, source, reuseSince, unpublished, logs, full, keepIndexes } = preparation;
+    const { plans, sync, source, reuseSince, unpublished, logs, schemaVersion, full } = preparation;
+    const keepIndexes = preparation.keepIndexes === true;
     const environment = this.#environment;
     environment.refresh();
-    const catalog = mergeCatalog(environment.catalog(), plans, keepIndexes);
-    const tables = plans.map((plan) =>
-      catalog.tables.find((table) => table.plan.name === plan.name)!,
-    );
-    const known = new Set(environment.catalog().tables.map((table) => table.id));
-    environment.makeRoomFor(
-      tables.filter(({ id }) => !known.has(id)).length * DATABASES_OF_A_TABLE,
-    );
-    for (const table of tables) {
+    const known = environment.catalog();
+    const { catalog, tables, dropped } = fitCatalog(known, plans, { unpublished, keepIndexes });
+    environment.makeRoomFor((catalog.nextId - known.nextId) * DATABASES_OF_A_TABLE);
+    for (const { id } of dropped) environment.openTable(id);
+    for (const { table } of tables) {
       environment.openTable(table.id);
       this.#plans.set(table.id, table.plan);
       this.#indexes.set(table.id, new TableIndexes(environment, table, this.#checksum));
@@ -134,8 +138,10 @@ export class GenerationWriter {
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
-      return tables.map((table, i): PreparedTable => {
+      for (const { id, indexNumbers } of dropped) environment.dropTable(id, indexNumbers);
+      return tables.map(({ table, replanned, change }, i): PreparedTable => {
         const { id, plan } = table;
+        const pending = catalog.pending.includes(table);
         const { rows, checkpoint } = environment.tableState(id);
         for (const number of table.droppedIndexes) environment.removeIndexState(id, number);
         for (const number of table.indexNumbers) {
@@ -143,8 +149,10 @@ export class GenerationWriter {
           environment.putIndexState(id, number, newIndexState(rows));
         }
         const indexWork = hasIndexWork(environment, table);
+        const traits = { id, rows, indexWork, pending, change };
         const log = logOf(plans[i]!, logs);
-        if (checkpoint && !full && !unpublished && canFollow(plan, checkpoint, log)) {
+        const mayFollow = !full && !unpublished && !replanned;
+        if (checkpoint && mayFollow && canFollow(plan, checkpoint, log, schemaVersion)) {
           const follows = {
             log: log!.number,
             after: checkpoint.log!.version,
@@ -152,9 +160,10 @@ export class GenerationWriter {
           };
           const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
           environment.putTableState(id, { rows, checkpoint: current });
-          return { id, rows, checkpoint: current, resumed: false, follows, indexWork };
+          return { ...traits, checkpoint: current, resumed: false, follows };
         }
-        const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
+        const interrupted =
+          checkpoint !== null && !replanned && (unpublished || !checkpoint.settled);
         if (
           interrupted &&
           (checkpoint.phase !== 'complete' || checkpoint.startedAt >= reuseSince)
@@ -162,7 +171,7 @@ export class GenerationWriter {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
           const reads = checkpoint.counters.rowsRead > 0;
-          return { id, rows, checkpoint: resumed, resumed: reads, indexWork, follows: null };
+          return { ...traits, checkpoint: resumed, resumed: reads, follows: null };
         }
         environment.scratch(id).clearSync();
         environment.quarantine(id).clearSync();
@@ -176,12 +185,12 @@ export class GenerationWriter {
           counters: ZERO_COUNTERS,
           sweepAfter: null,
           rowsBefore: rows,
-          log: log && { id: log.logId, version: log.version },
+          log: log && { id: log.logId, version: log.version, schemaVersion },
           startedAt: now,
           updatedAt: now,
         };
         environment.putTableState(id, { rows, checkpoint: started });
-        return { id, rows, checkpoint: started, resumed: false, indexWork, follows: null };
+        return { ...traits, checkpoint: started, resumed: false, follows: null };
       });
     });
   }
@@ -302,11 +311,19 @@ export class GenerationWriter {
     return { before: begun ? 0 : (checkpoint?.rowsBefore ?? rows), after };
   }
 
-  /** Gives up the reading of a table: the next sync begins it anew. */
+  /** Gives up the reading of a table: the next sync begins it anew. A pending one is dropped. */
   abandon(tableId: number): void {
     const environment = this.#environment;
     environment.refresh();
+    const catalog = environment.catalog();
     environment.transaction(() => {
+      const abandonedTable = catalog.pending.find(({ id }) => id === tableId);
+      if (abandonedTable) {
+        environment.dropTable(tableId, abandonedTable.indexNumbers);
+        const pending = catalog.pending.filter((table) => table !== abandonedTable);
+        environment.putCatalog({ ...catalog, pending });
+        return;
+      }
       const { rows, checkpoint } = environment.tableState(tableId);
       if (checkpoint === null) return;
       environment.scratch(tableId).clearSync();
@@ -360,22 +377,18 @@ export class GenerationWriter {
   }
 
   /**
-   * Records that a sync of these tables is complete, and judges their unique indexes. With `dropOthers`, the
-   * generation's other tables are dropped.
+   * Records that a sync of these tables is complete, and judges their unique indexes. Pending ones among them take
+   * their places: readers see them from then on, and no longer what they replace. With `dropOthers`, the generation's
+   * other tables are dropped.
    */
   complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): UniqueVerdict[] {
     const environment = this.#environment;
-    const catalog = environment.catalog();
-    const gone = dropOthers ? catalog.tables.filter((table) => !tableIds.includes(table.id)) : [];
+    environment.refresh();
+    const { catalog, gone } = settleCatalog(environment.catalog(), tableIds, dropOthers);
     for (const { id } of gone) environment.openTable(id);
     return environment.transaction(() => {
       for (const { id, indexNumbers } of gone) environment.dropTable(id, indexNumbers);
-      if (gone.length > 0) {
-        environment.putCatalog({
-          ...catalog,
-          tables: catalog.tables.filter((table) => !gone.includes(table)),
-        });
-      }
+      environment.putCatalog(catalog);
       for (const id of tableIds) {
         const { rows, checkpoint } = environment.tableState(id);
         if (checkpoint)
@@ -562,7 +575,12 @@ function logOf(plan: TablePlan, logs: readonly LogState[]): LogState | null {
 }
 
 /** Whether a log brings a completely synced table up to date. */
-function canFollow(plan: TablePlan, checkpoint: TableCheckpoint, log: LogState | null): boolean {
+function canFollow(
+  plan: TablePlan,
+  checkpoint: TableCheckpoint,
+  log: LogState | null,
+  schemaVersion: number | null,
+): boolean {
   const { phase, settled, log: position } = checkpoint;
   return (
     log !== null &&
@@ -570,6 +588,8 @@ function canFollow(plan: TablePlan, checkpoint: TableCheckpoint, log: LogState |
     settled &&
     mayFollowLog(plan) &&
     position?.id === log.logId &&
+    schemaVersion !== null &&
+    position.schemaVersion === schemaVersion &&
     position.version >= log.compacted &&
     position.version <= log.version
   );

@@ -48,6 +48,11 @@ export interface ReaderTasks {
       readonly logs: readonly LogState[];
     };
   };
+  /** The version of the schema: see `SourceSchema`. */
+  readonly schemaVersion: {
+    readonly request: { readonly source: SourceRef };
+    readonly response: { readonly version: number | null };
+  };
   readonly count: {
     readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
     readonly response: { readonly rows: number };
