@@ -17,8 +17,10 @@ import {
 /** What a watching reader has seen. */
 export interface Watched {
   readonly looks: number;
-  /** The definitions that it has met, each as the columns' names. */
+  /** The definitions that snapshots had, each as the columns' names. */
   readonly shapes: readonly string[];
+  /** The definitions that a table reader met that is as old as this one. */
+  readonly followed: readonly string[];
   readonly problems: readonly string[];
 }
 
@@ -37,7 +39,7 @@ export function startWatching(
   const path = fileURLToPath(import.meta.url);
   const args = ['watch', cacheDir, String(rows)];
   const peer = kind === 'thread' ? new Worker(path, { argv: args }) : fork(path, args);
-  let latest: Watched = { looks: 0, shapes: [], problems: [] };
+  let latest: Watched = { looks: 0, shapes: [], followed: [], problems: [] };
   let ended: string | null = null;
   const failed = (): Error => new Error(`the reader ended: ${ended}`);
   peer.on('message', (told: Watched) => (latest = told));
@@ -50,7 +52,8 @@ export function startWatching(
   });
   return {
     meets: async (shape) => {
-      while (!latest.shapes.includes(shape) && latest.problems.length === 0) {
+      const met = () => latest.shapes.includes(shape) && latest.followed.includes(shape);
+      while (!met() && latest.problems.length === 0) {
         if (ended !== null) throw failed();
         await new Promise((resolve) => setTimeout(resolve, 5));
       }
@@ -69,6 +72,7 @@ class Watch {
   readonly #cacheDir: string;
   readonly #rows: number;
   readonly #shapes = new Set<string>();
+  readonly #followed = new Set<string>();
   readonly #problems: string[] = [];
   #looks = 0;
   stopped = false;
@@ -82,6 +86,7 @@ class Watch {
     return {
       looks: this.#looks,
       shapes: [...this.#shapes],
+      followed: [...this.#followed],
       problems: this.#problems.slice(0, 5),
     };
   }
@@ -115,6 +120,7 @@ class Watch {
     table.getMany(keys).forEach((row, i) => this.#check(row, keys[i]!));
     this.#checkAll('range', [...table.range()]);
     this.#checkAll('index', [...table.rangeByIndex('by_b')]);
+    this.#followed.add(table.columns.join());
     if (table.count() !== this.#rows) this.#problems.push(`${table.count()} rows are counted`);
   }
 
