@@ -392,7 +392,7 @@ void describe('a successor of a table', () => {
       const [more] = await pendingRows(options);
       assert.ok(more! > half!, `${more} after ${half}`);
 
-      changeDatabase(file, 'ALTER TABLE t RENAME COLUMN c TO d');
+      changeDatabase(file, 'ALTER TABLE t DROP COLUMN b; ALTER TABLE t RENAME COLUMN c TO d');
       await abortInTheMiddle(server, options);
       assert.equal((await pendingRows(options)).length, 1);
       const report = await run(options);
@@ -400,7 +400,7 @@ void describe('a successor of a table', () => {
       assert.equal(report.tables['t'].rowsRead, ROWS);
       assert.equal(
         report.tables['t'].schemaChange?.detail,
-        'the columns "a", "c" are gone, the column "d" is new',
+        'the columns "a", "b", "c" are gone, the column "d" is new',
       );
       await assertCacheEquals(file, options.cacheDir);
 
@@ -568,6 +568,21 @@ void describe('a renamed table', () => {
       });
     });
   }
+
+  void it('is believed once it has its rows again', async () => {
+    await withSource(build, async (file, options) => {
+      await run(options);
+      changeDatabase(
+        file,
+        `CREATE TABLE u (k TEXT PRIMARY KEY NOT NULL, a, b, c); INSERT INTO u SELECT * FROM t WHERE k < '2'; DROP TABLE t`,
+      );
+      await assert.rejects(run(options), LossError);
+      changeDatabase(file, `INSERT INTO u (k) SELECT 'x' || k FROM u`);
+      const report = await run(options);
+      assert.equal(report.tables['u']?.schemaChange?.kind, 'renamed');
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
 
   void it('takes the place of one other only', async () => {
     await withSource(
