@@ -239,8 +239,7 @@ export class StorageSync implements AsyncDisposable {
       await buildIndexes(pool, generation, tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
       const work = { plans, tables, source, generation, stop, meter, startedAt, maxLossShare };
-      const read = await this.#readTables({ ...work, watch });
-      await watch.check(plans.filter((_, i) => isRead(tables[i]!)));
+      const read = await this.#readAsPlanned({ ...work, watch });
       const renames = await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
 
       meter.enter('validating');
@@ -292,18 +291,24 @@ export class StorageSync implements AsyncDisposable {
     }
   }
 
+  /** Reads the tables by a schema that holds all the while. What was read of a table that changed is given up. */
+  async #readAsPlanned(work: ReadWork): Promise<ReadResult> {
+    const { plans, tables, generation, watch } = work;
+    try {
+      const read = await this.#readTables(work);
+      await watch.check(plans.filter((_, i) => isRead(tables[i]!)));
+      return read;
+    } catch (error) {
+      for (const [i, { id: tableId }] of tables.entries()) {
+        const isChanged = watch.changed.some((name) => foldName(name) === foldName(plans[i]!.name));
+        if (isChanged) await this.#pool().write('abandon', { generation, tableId });
+      }
+      throw error;
+    }
+  }
+
   /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
-  async #readTables(work: {
-    readonly plans: readonly TablePlan[];
-    readonly tables: readonly PreparedTable[];
-    readonly source: SourceRef;
-    readonly generation: GenerationRef;
-    readonly stop: AbortController;
-    readonly meter: ProgressMeter;
-    readonly startedAt: number;
-    readonly maxLossShare: number;
-    readonly watch: SchemaWatch;
-  }): Promise<ReadResult> {
+  async #readTables(work: ReadWork): Promise<ReadResult> {
     const { plans, tables, source, generation, stop, meter, startedAt, maxLossShare, watch } = work;
     const options = this.#options;
     const pool = this.#pool();
@@ -639,6 +644,18 @@ interface Target {
 
 interface PreparedTarget extends Target {
   readonly tables: readonly PreparedTable[];
+}
+
+interface ReadWork {
+  readonly plans: readonly TablePlan[];
+  readonly tables: readonly PreparedTable[];
+  readonly source: SourceRef;
+  readonly generation: GenerationRef;
+  readonly stop: AbortController;
+  readonly meter: ProgressMeter;
+  readonly startedAt: number;
+  readonly maxLossShare: number;
+  readonly watch: SchemaWatch;
 }
 
 interface ReadResult {

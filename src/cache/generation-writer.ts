@@ -317,24 +317,16 @@ export class GenerationWriter {
     environment.refresh();
     const catalog = environment.catalog();
     environment.transaction(() => {
-      const abandonedTable = catalog.pending.find(({ id }) => id === tableId);
-      if (abandonedTable) {
-        environment.dropTable(tableId, abandonedTable.indexNumbers);
-        const pending = catalog.pending.filter((table) => table !== abandonedTable);
+      const begun = catalog.pending.find(({ id }) => id === tableId);
+      if (begun) {
+        environment.dropTable(tableId, begun.indexNumbers);
+        const pending = catalog.pending.filter((table) => table !== begun);
         environment.putCatalog({ ...catalog, pending });
         return;
       }
-      const { rows, checkpoint } = environment.tableState(tableId);
-      if (checkpoint === null) return;
+      const { rows } = environment.tableState(tableId);
       environment.scratch(tableId).clearSync();
-      // Without a position in a log it will be read in full.
-      const abandoned: TableCheckpoint = {
-        ...checkpoint,
-        phase: 'complete',
-        settled: true,
-        log: null,
-      };
-      environment.putTableState(tableId, { rows, checkpoint: abandoned });
+      environment.putTableState(tableId, { rows, checkpoint: null });
     });
   }
 

@@ -20,6 +20,7 @@ export interface SchemaWatchOptions {
 export class SchemaWatch {
   readonly #options: SchemaWatchOptions;
   readonly #extended = new Set<string>();
+  readonly #changed = new Set<string>();
   #version: number | null;
   /** The plans as they would be now, once the schema changed. */
   #plans: readonly TablePlan[] | null = null;
@@ -34,6 +35,11 @@ export class SchemaWatch {
     return [...this.#extended];
   }
 
+  /** Tables of which what was read need not be right. */
+  get changed(): readonly string[] {
+    return [...this.#changed];
+  }
+
   /** @throws {SourceError} `SOURCE_SCHEMA_CHANGED` when what was read by one of these plans need not be right. */
   async check(plans: readonly TablePlan[]): Promise<void> {
     if (plans.length === 0) return;
@@ -44,7 +50,8 @@ export class SchemaWatch {
       this.#plans = this.#planNow(schema);
       this.#version = schema.version;
     }
-    for (const plan of plans) this.#checkOne(plan);
+    const problems = plans.flatMap((plan) => this.#problemOf(plan) ?? []);
+    if (problems.length > 0) throw changedMeanwhile(problems.join(' '));
   }
 
   /** What a failure in reading a table is really about: the schema, where that changed. */
@@ -64,18 +71,24 @@ export class SchemaWatch {
       return this.#options.planTables(schema);
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
+      this.#changed.add(String(error.context['table']));
       throw changedMeanwhile(error.message, error);
     }
   }
 
-  #checkOne(plan: TablePlan): void {
-    if (this.#plans === null) return;
-    const now = this.#plans.find(({ name }) => foldName(name) === foldName(plan.name));
-    const name = JSON.stringify(plan.name);
-    if (!now) throw changedMeanwhile(`The table ${name} is gone.`);
-    const change = schemaChange(plan, now);
-    if (change?.kind === 'columns-added') this.#extended.add(plan.name);
-    else if (change) throw changedMeanwhile(`Of the table ${name}, ${change.detail}.`);
+  #problemOf(plan: TablePlan): string | null {
+    if (this.#plans === null) return null;
+    const { name } = plan;
+    const now = this.#plans.find((other) => foldName(other.name) === foldName(name));
+    const change = now ? schemaChange(plan, now) : null;
+    if (now && change === null) return null;
+    if (change?.kind === 'columns-added') {
+      this.#extended.add(name);
+      return null;
+    }
+    this.#changed.add(name);
+    const table = JSON.stringify(name);
+    return change ? `Of the table ${table}, ${change.detail}.` : `The table ${table} is gone.`;
   }
 }
 
