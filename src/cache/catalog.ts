@@ -295,7 +295,7 @@ function refuseTooMany(tables: number): void {
   throw new CacheError(
     'CACHE_DEFINITION_MISMATCH',
     `${tables} tables need ${databases} databases, more than the ${MAX_DATABASES} that a cache can hold.`,
-    { hint: 'Name the tables to sync.' },
+    { hint: 'Name the tables to sync, or run `storage-sync rebuild` where many of them changed.' },
   );
 }
 

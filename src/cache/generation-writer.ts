@@ -376,11 +376,13 @@ export class GenerationWriter {
   complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): UniqueVerdict[] {
     const environment = this.#environment;
     environment.refresh();
-    const { catalog, gone } = settleCatalog(environment.catalog(), tableIds, dropOthers);
+    const known = environment.catalog();
+    const { catalog, gone } = settleCatalog(known, tableIds, dropOthers);
+    const isNews = gone.length > 0 || catalog.pending.length < known.pending.length;
     for (const { id } of gone) environment.openTable(id);
     return environment.transaction(() => {
       for (const { id, indexNumbers } of gone) environment.dropTable(id, indexNumbers);
-      environment.putCatalog(catalog);
+      if (isNews) environment.putCatalog(catalog);
       for (const id of tableIds) {
         const { rows, checkpoint } = environment.tableState(id);
         if (checkpoint)
