@@ -2,6 +2,7 @@ export { StorageSync, type OpenOptions, type SyncOptions } from './storage-sync.
 export { SyncRun } from './sync-run.js';
 export type { SyncProgress } from './progress.js';
 export type {
+  SchemaChange,
   SyncMode,
   SyncReport,
   TableCounters,

@@ -14,9 +14,27 @@ export interface TableCounters {
 /** How a table was brought up to date: read in full, by the source's change log, or by its cursor. */
 export type TableMode = 'full' | 'change-log' | 'cursor';
 
+/**
+ * A table that is now stored in another way, because the source's schema was changed or because something else is asked
+ * of it:
+ *
+ * | kind            | what changed                                                                             |
+ * |-----------------|------------------------------------------------------------------------------------------|
+ * | `columns-added` | columns came behind those that there were, and nothing else                              |
+ * | `redefined`     | columns are gone, have other names or places, or the key, the limit or references differ |
+ * | `renamed`       | the source has the table under another name                                              |
+ */
+export interface SchemaChange {
+  readonly kind: 'columns-added' | 'redefined' | 'renamed';
+  /** What changed, for people. */
+  readonly detail: string;
+}
+
 /** What one sync did to one table. */
 export interface TableReport extends TableCounters {
   readonly mode: TableMode;
+  /** What is new about how the table is stored. It was then built anew, beside the one that was served. */
+  readonly schemaChange?: SchemaChange;
   readonly durationMs: number;
   /** True when this sync went on from the checkpoint of an interrupted one. */
   readonly resumed: boolean;

@@ -17,15 +17,17 @@ import {
 } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
-import { readStatus, type CacheStatus } from './cache/status.js';
+import { schemaChange } from './cache/schema-change.js';
+import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
 import type { TableCheckpoint } from './cache/catalog.js';
-import { CacheError, describeError, SourceError, SyncAbortedError } from './errors.js';
-import { refuseLoss } from './loss-guard.js';
+import { CacheError, describeError, LossError, SourceError, SyncAbortedError } from './errors.js';
+import { refuseLoss, refuseLosses, type TableRename } from './loss-guard.js';
 import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { buildIndexes } from './pipeline/index-build.js';
 import type { EncodedCursorLook, GenerationRef, SourceRef } from './pipeline/messages.js';
+import { SchemaWatch } from './pipeline/schema-watch.js';
 import { Semaphore } from './pipeline/semaphore.js';
 import { followChanges } from './pipeline/change-rounds.js';
 import { cursorWarnings, modeWarnings } from './mode-warnings.js';
@@ -35,7 +37,14 @@ import { syncTable, type SyncContext } from './pipeline/table-sync.js';
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
-import type { SyncMode, SyncReport, TableMode, TableReport, ValidationCheck } from './report.js';
+import type {
+  SchemaChange,
+  SyncMode,
+  SyncReport,
+  TableMode,
+  TableReport,
+  ValidationCheck,
+} from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
@@ -373,6 +382,12 @@ export class StorageSync implements AsyncDisposable {
       const { schema, transport, logs } = await pool.read('schema', { source });
       const { plans, warnings: planned } = planTables(schema, options.tables);
       const warnings = [...planned];
+      const watch = new SchemaWatch({
+        pool,
+        source,
+        version: schema.version,
+        planTables: (now) => planTables(now, options.tables).plans,
+      });
 
       // Before any row is read: what is read later holds all that these stand for.
       const looks = await this.#lookAtCursors(source, plans);
@@ -386,6 +401,7 @@ export class StorageSync implements AsyncDisposable {
         reuseSince: Date.now() - options.staleAfterMs,
         logs,
         cursors: looks,
+        schemaVersion: schema.version,
         full: asked.full === true || mode === 'rebuild',
       };
       const target = await this.#prepare(mode, preparation, (opened) => {
@@ -397,9 +413,14 @@ export class StorageSync implements AsyncDisposable {
       await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
       const work = { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs };
-      const read = await this.#readTables({ ...work, prepared: target.tables });
+      const read = await this.#readAsPlanned({ ...work, watch, prepared: target.tables });
       const { tables } = read;
-      await this.#refuseLosses(target, plans, read.checkpoints, maxLossShare);
+      const renames = await this.#refuseLosses(
+        { ...target, tables },
+        plans,
+        read.checkpoints,
+        maxLossShare,
+      );
 
       meter.enter('validating');
       const { counts, violations } = await pool.write('complete', {
@@ -443,7 +464,8 @@ export class StorageSync implements AsyncDisposable {
         number: target.number,
         ...read,
         counts,
-        warnings,
+        warnings: [...warnings, ...watch.extended.map(extendedWarning)],
+        renames,
       });
     } finally {
       signal.removeEventListener('abort', onAbort);
@@ -464,20 +486,26 @@ export class StorageSync implements AsyncDisposable {
     return (await this.#pool().read('cursors', { source, plans: followed })).looks;
   }
 
+  /** Reads the tables by a schema that holds all the while. What was read of a table that changed is given up. */
+  async #readAsPlanned(work: ReadWork): Promise<ReadResult> {
+    const { plans, prepared: tables, generation, watch } = work;
+    try {
+      const read = await this.#readTables(work);
+      await watch.check(plans.filter((_, i) => isRead(read.tables[i]!)));
+      return read;
+    } catch (error) {
+      for (const [i, { id: tableId }] of tables.entries()) {
+        const isChanged = watch.changed.some((name) => foldName(name) === foldName(plans[i]!.name));
+        if (isChanged) await this.#pool().write('abandon', { generation, tableId });
+      }
+      throw error;
+    }
+  }
+
   /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
-  async #readTables(work: {
-    readonly plans: readonly TablePlan[];
-    readonly prepared: readonly PreparedTable[];
-    readonly logs: readonly LogState[];
-    readonly looks: readonly EncodedCursorLook[];
-    readonly source: SourceRef;
-    readonly generation: GenerationRef;
-    readonly stop: AbortController;
-    readonly meter: ProgressMeter;
-    readonly startedAt: number;
-    readonly maxLossShare: number;
-  }): Promise<ReadResult> {
-    const { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs } = work;
+  async #readTables(work: ReadWork): Promise<ReadResult> {
+    const { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs, watch } =
+      work;
     const tables = [...work.prepared];
     const options = this.#options;
     const pool = this.#pool();
@@ -489,6 +517,7 @@ export class StorageSync implements AsyncDisposable {
       bounds: this.#bounds(),
       onRowError: options.onRowError,
       maxLossShare,
+      schema: watch,
       splits: /^file:/i.test(source.connection.url),
       throwIfAborted: () => {
         if (stop.signal.aborted) throw new SyncAbortedError();
@@ -518,11 +547,14 @@ export class StorageSync implements AsyncDisposable {
     const follow = async () => {
       if (followed.length === 0) return;
       const begun = performance.now();
+      const followedPlans = followed.map((at) => plans[at]!);
       const found = await followChanges(
         context,
-        followed.map((at) => plans[at]!),
+        followedPlans,
         followed.map((at) => tables[at]!),
-      );
+      ).catch(async (error: unknown) => {
+        throw await watch.explain(error, followedPlans);
+      });
       for (const [i, at] of followed.entries()) {
         const table = tables[at]!;
         if (found[i]) {
@@ -566,7 +598,7 @@ export class StorageSync implements AsyncDisposable {
           durations[at] = (durations[at] ?? 0) + performance.now() - begun;
           meter.tableDone(plans[at]!.name);
         } catch (error) {
-          failures.push(error);
+          failures.push(await watch.explain(error, [plans[at]!]));
           stop.abort(new SyncAbortedError());
           // The other tables may be waiting for a server that does not answer.
           pool.endSession(source.session);
@@ -591,36 +623,46 @@ export class StorageSync implements AsyncDisposable {
   }
 
   /**
-   * Holds a generation that is to be published against the one that is served, and a table that the source no longer
-   * has against what it had.
+   * Holds what was filled beside the served tables against them, and a table that the source no longer has against what
+   * it had.
    */
   async #refuseLosses(
-    { manifest, generation }: Target,
+    { manifest, generation, tables }: PreparedTarget,
     plans: readonly TablePlan[],
     checkpoints: readonly TableCheckpoint[],
     maxShare: number,
-  ): Promise<void> {
-    const { state, tables } = await this.status();
-    const counts =
-      state === 'corrupt' || manifest.live === null
-        ? Object.entries(readRowCounts(this.#options.cacheDir))
-        : Object.entries(tables).map(([name, { rows }]) => [name, rows] as const);
+  ): Promise<readonly TableRename[]> {
+    const served = await servedTables(this.#options.cacheDir);
+    const read = plans.map((plan, i) => {
+      const { rowsRead, rowsQuarantined } = checkpoints[i]!.counters;
+      const replaces = generation.unpublished || tables[i]!.pending;
+      return { plan, rows: rowsRead - rowsQuarantined, replaces };
+    });
+    const discovered = this.#options.tables === undefined;
     try {
-      for (const [table, before] of counts) {
-        const at = plans.findIndex(({ name }) => name === table);
-        if (at >= 0) {
-          if (!generation.unpublished) continue;
-          const { rowsRead, rowsQuarantined } = checkpoints[at]!.counters;
-          refuseLoss({ table, before, after: rowsRead - rowsQuarantined }, maxShare);
-        } else if (this.#options.tables === undefined) {
-          refuseLoss({ table, before, after: 0 }, maxShare);
-        }
+      // Where the cache is lost, how many rows it had is still known.
+      const counts = served.length > 0 ? {} : readRowCounts(this.#options.cacheDir);
+      for (const [table, before] of Object.entries(counts)) {
+        const after =
+          read.find(({ plan }) => plan.name === table)?.rows ?? (discovered ? 0 : before);
+        refuseLoss({ table, before, after }, maxShare);
       }
+      return refuseLosses(served, read, { discovered, maxShare });
     } catch (error) {
-      // Else the next rebuild would go on from what is not believed.
+      // Else the next sync would go on from what is not believed.
       if (generation.unpublished) {
         await this.#pool().write('close', { generation });
         await this.#dropBuilding(manifest);
+      } else if (error instanceof LossError) {
+        const lost = served.find(({ plan }) => plan.name === error.context['table'])!;
+        for (const [i, { id, pending }] of tables.entries()) {
+          const plan = plans[i]!;
+          const isSuspect =
+            foldName(plan.name) === foldName(lost.plan.name) ||
+            schemaChange(lost.plan, plan) === null;
+          if (pending && isSuspect)
+            await this.#pool().write('abandon', { generation, tableId: id });
+        }
       }
       throw error;
     }
@@ -815,22 +857,29 @@ export class StorageSync implements AsyncDisposable {
   }
 
   #report(result: ReportInput): SyncReport {
-    const { plans, tables, checkpoints, durations, checks, counts, mode } = result;
-    const reports = plans.map((plan, i): [string, TableReport] => [
-      plan.name,
-      {
-        ...checkpoints[i]!.counters,
-        mode: modeOf(tables[i]!),
-        durationMs: Math.round(durations[i]!),
-        resumed: tables[i]!.resumed,
-      },
-    ]);
+    const { plans, tables, checkpoints, durations, checks, counts, mode, renames } = result;
+    const reports = plans.map((plan, i): [string, TableReport] => {
+      const schemaChange = tables[i]!.change ?? renameOf(plan, renames);
+      return [
+        plan.name,
+        {
+          ...checkpoints[i]!.counters,
+          mode: modeOf(tables[i]!),
+          ...(schemaChange && { schemaChange }),
+          durationMs: Math.round(durations[i]!),
+          resumed: tables[i]!.resumed,
+        },
+      ];
+    });
     const quarantined = reports
       .filter(([, report]) => report.rowsQuarantined > 0)
       .map(
         ([name, report]) =>
           `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
       );
+    const changed = reports.flatMap(([name, { schemaChange: change }]) =>
+      change === undefined || change.kind === 'columns-added' ? [] : [changeWarning(name, change)],
+    );
     const rowsOf = (match: (name: string) => boolean) =>
       plans.reduce((sum, plan, i) => sum + (match(foldName(plan.name)) ? counts[i]!.stored : 0), 0);
     return {
@@ -841,7 +890,7 @@ export class StorageSync implements AsyncDisposable {
       tables: Object.fromEntries(reports),
       retries: result.retries,
       transport: result.transport,
-      warnings: [...result.warnings, ...this.#presetWarnings(plans), ...quarantined],
+      warnings: [...result.warnings, ...changed, ...this.#presetWarnings(plans), ...quarantined],
       validation: { passed: checks.every((check) => check.passed), checks },
       ...(this.#options.preset === 'memory'
         ? {
@@ -916,6 +965,20 @@ interface PreparedTarget extends Target {
   readonly warnings: readonly string[];
 }
 
+interface ReadWork {
+  readonly plans: readonly TablePlan[];
+  readonly prepared: readonly PreparedTable[];
+  readonly logs: readonly LogState[];
+  readonly looks: readonly EncodedCursorLook[];
+  readonly source: SourceRef;
+  readonly generation: GenerationRef;
+  readonly stop: AbortController;
+  readonly meter: ProgressMeter;
+  readonly startedAt: number;
+  readonly maxLossShare: number;
+  readonly watch: SchemaWatch;
+}
+
 interface ReadResult {
   /** As they were prepared, but for those that turned out to need a full read. */
   readonly tables: readonly PreparedTable[];
@@ -940,6 +1003,28 @@ interface ReportInput extends ReadResult {
   readonly checks: readonly ValidationCheck[];
   readonly counts: readonly StoredCount[];
   readonly number: number;
+  readonly renames: readonly TableRename[];
+}
+
+/** Whether pages or changes of a table were to be read. */
+function isRead({ follows }: PreparedTable): boolean {
+  return follows === null || follows.upTo > follows.after;
+}
+
+function renameOf({ name }: TablePlan, renames: readonly TableRename[]): SchemaChange | null {
+  const rename = renames.find(({ to }) => to === name);
+  return rename ? { kind: 'renamed', detail: `it was ${JSON.stringify(rename.from)}` } : null;
+}
+
+function changeWarning(table: string, { kind, detail }: SchemaChange): string {
+  const name = JSON.stringify(table);
+  return kind === 'renamed'
+    ? `The table ${name} is new and takes the place of one that is gone: ${detail}, with the same columns and key.`
+    : `The table ${name} was built anew, because ${detail}.`;
+}
+
+function extendedWarning(table: string): string {
+  return `The table ${JSON.stringify(table)} got columns while it was read. The next sync brings them.`;
 }
 
 /** @param checkpoint of a table that was read in full: only then is it known how many rows the source has. */

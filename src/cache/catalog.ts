@@ -1,8 +1,10 @@
 import { CacheError } from '../errors.js';
-import type { TableCounters } from '../report.js';
+import type { SchemaChange, TableCounters } from '../report.js';
 import type { CursorStage } from '../source/cursor-rows.js';
+import { foldName } from '../source/introspection.js';
 import type { PlanIndex, TablePlan } from '../source/plan.js';
 import { MAX_INDEX_NUMBER } from './index-key.js';
+import { carriedIndexes, likelyRenames, samePlan, schemaChange } from './schema-change.js';
 
 /** One table of a generation: how it is read, and under which number its databases are. */
 export interface CatalogTable {
@@ -41,12 +43,18 @@ export function newIndexState(rows: number): IndexState {
 
 /** What a generation holds. Kept in the generation itself. */
 export interface Catalog {
+  /** The tables that are served. */
   readonly tables: readonly CatalogTable[];
+  /**
+   * Tables that are being filled and that no reader sees: new ones, and successors of served ones of the same name.
+   * {@link settleCatalog} gives them their places.
+   */
+  readonly pending: readonly CatalogTable[];
   /** The next table's number. None is given twice, or a reader of a dropped table could read another. */
   readonly nextId: number;
 }
 
-export const EMPTY_CATALOG: Catalog = { tables: [], nextId: 1 };
+export const EMPTY_CATALOG: Catalog = { tables: [], pending: [], nextId: 1 };
 
 /** How a checkpoint stands to the table it belongs to. */
 export type TablePhase = 'reading' | 'sweeping' | 'complete';
@@ -135,6 +143,8 @@ export interface TableCheckpoint {
   readonly rowsBefore: number;
   /** Read before the rows were. Null where the source kept no log then. */
   readonly log: LogPosition | null;
+  /** The version of the source's schema before it was read: after another one neither a log nor a cursor is followed. */
+  readonly schemaVersion: number | null;
   /** The same of the logs of other tables, on which it depends which rows are in scope; in the order of the plan's scopes. */
   readonly scopes: readonly LogPosition[];
   /** Looked at before the rows were read, then moved with each round. Null where no cursor is defined. */
@@ -170,82 +180,165 @@ export const MAX_DATABASES = 4096;
 /** Rows, index entries, scratch and quarantine. */
 export const DATABASES_OF_A_TABLE = 4;
 
+/** A planned table, and where its rows go. */
+export interface FittedTable {
+  readonly table: CatalogTable;
+  /** True when its rows were read by another plan: none of what was known of how far they are holds. */
+  readonly replanned: boolean;
+  /** How it differs from the table that is served instead of it, or null. */
+  readonly change: SchemaChange | null;
+}
+
+export interface FittedCatalog {
+  readonly catalog: Catalog;
+  /** In the order of the plans. */
+  readonly tables: readonly FittedTable[];
+  /** Pending tables of these plans that are not wanted any more. */
+  readonly dropped: readonly CatalogTable[];
+}
+
+export interface FitOptions {
+  /** True for a generation that nobody reads: all its tables are filled in place. */
+  readonly unpublished: boolean;
+  /** True when the plans say nothing of indexes, so that a table keeps those it has. */
+  readonly keepIndexes: boolean;
+}
+
 /**
- * Fits plans to a catalog: known tables keep their numbers, new ones get the next. Tables of the catalog that are not
- * planned any more are left alone. Indexes may differ: they are made of the stored rows.
+ * Fits plans to a catalog. A table that is stored as planned stays as it is. One that is new, or stored in another way,
+ * gets a pending table: the one that an interrupted sync began, or one under the next number. Tables that are not
+ * planned are left alone. Indexes may differ: they are made of the stored rows.
  *
- * @param keepIndexes whether the plans say nothing of indexes, so that those of the catalog stay.
- * @throws {CacheError} `CACHE_DEFINITION_MISMATCH` when a table is stored in another way than is now asked for.
+ * @throws {CacheError} `CACHE_DEFINITION_MISMATCH` when an unpublished generation has a table of another plan, or when
+ * there are too many tables or indexes.
  */
-export function mergeCatalog(
+export function fitCatalog(
   catalog: Catalog,
   plans: readonly TablePlan[],
-  keepIndexes = false,
-): Catalog {
+  { unpublished, keepIndexes }: FitOptions,
+): FittedCatalog {
   const tables = [...catalog.tables];
+  const pending = [...catalog.pending];
+  const dropped: CatalogTable[] = [];
   let { nextId } = catalog;
-  for (const plan of plans) {
-    const at = tables.findIndex((table) => table.plan.name === plan.name);
-    const known = tables[at];
-    if (!known) {
-      tables.push({
-        id: nextId++,
-        plan,
-        indexNumbers: plan.indexes.map((_, number) => number),
-        droppedIndexes: [],
-        nextIndex: plan.indexes.length,
-      });
-      continue;
+  const storedPlans = tables.map(({ plan }) => plan);
+  const renames = keepIndexes ? likelyRenames(storedPlans, plans) : new Map<string, TablePlan>();
+
+  const fitted = plans.map((plan): FittedTable => {
+    const servedAt = tables.findIndex((table) => sameName(table, plan));
+    const served = tables[servedAt];
+    if (served && unpublished && !samePlan(served.plan, plan)) throw otherPlan(plan);
+    const likeness = served?.plan ?? renames.get(plan.name);
+    const indexes = keepIndexes && likeness ? carriedIndexes(likeness, plan) : plan.indexes;
+    const wanted = { ...plan, indexes };
+
+    const change = served ? schemaChange(served.plan, plan) : null;
+    const begunAt = pending.findIndex((table) => sameName(table, plan));
+    const begun = pending[begunAt];
+    if (served && change === null) {
+      if (begun) dropped.push(...pending.splice(begunAt, 1));
+      const table = withPlan(served, wanted);
+      tables[servedAt] = table;
+      return { table, replanned: !samePlan(served.plan, plan), change };
     }
-    const difference = storageDifference(known.plan, plan);
-    if (difference !== null) {
-      throw new CacheError(
-        'CACHE_DEFINITION_MISMATCH',
-        `The cache holds the table ${JSON.stringify(plan.name)} with ${difference}.`,
-        {
-          context: { table: plan.name },
-          hint: 'Run `storage-sync rebuild` to build the cache anew, or use another --cache directory.',
-        },
-      );
+    if (begun && samePlan(begun.plan, plan)) {
+      const table = withPlan(begun, wanted);
+      pending[begunAt] = table;
+      return { table, replanned: false, change };
     }
-    const current = { ...known, plan: { ...known.plan, ...scopeOf(plan) } };
-    tables[at] = keepIndexes ? current : mergeIndexes(current, plan.indexes);
-  }
-  const databases = 8 + tables.length * DATABASES_OF_A_TABLE;
-  if (databases > MAX_DATABASES) {
-    throw new CacheError(
-      'CACHE_DEFINITION_MISMATCH',
-      `${tables.length} tables need ${databases} databases, more than the ${MAX_DATABASES} that a cache can hold.`,
-      { hint: 'Name the tables to sync.' },
-    );
-  }
-  return { tables, nextId };
+    if (begun) dropped.push(...pending.splice(begunAt, 1));
+    const table = newTable(nextId++, wanted);
+    (unpublished ? tables : pending).push(table);
+    return { table, replanned: false, change };
+  });
+  refuseTooMany(tables.length + pending.length);
+  return { catalog: { tables, pending, nextId }, tables: fitted, dropped };
 }
 
-/** In what a table is stored in another way than is asked for, or null. */
-export function storageDifference(stored: TablePlan, wanted: TablePlan): string | null {
-  const columns = (plan: TablePlan) => plan.columns.map((column) => column.name).join(', ');
-  if (columns(stored) !== columns(wanted)) {
-    return `the columns (${columns(stored)}), but (${columns(wanted)}) are asked for now`;
-  }
-  if (
-    stored.keyNames.join() !== wanted.keyNames.join() ||
-    stored.keyNullable !== wanted.keyNullable
-  ) {
-    return `the key (${stored.keyNames.join(', ')}), but (${wanted.keyNames.join(', ')}) is asked for now`;
-  }
-  if (JSON.stringify(stored.limit) !== JSON.stringify(wanted.limit)) return 'another limit';
-  return (stored.references ?? null) === wanted.references ? null : 'other references';
+/** A catalog in which pending tables have taken their places. */
+export interface SettledCatalog {
+  readonly catalog: Catalog;
+  /** Tables that are in it no longer. */
+  readonly gone: readonly CatalogTable[];
 }
 
-/** What may differ from what is stored, because a full read puts it right. */
-function scopeOf({ filter, references, alive, cursor, mode }: TablePlan): Partial<TablePlan> {
-  return { filter, references, alive, cursor, mode };
+/**
+ * Lets the pending tables among `tableIds` take their places, each that of the table it is to replace.
+ *
+ * @param dropOthers whether all tables go that are not among `tableIds`.
+ */
+export function settleCatalog(
+  { tables, pending, nextId }: Catalog,
+  tableIds: readonly number[],
+  dropOthers: boolean,
+): SettledCatalog {
+  const isOurs = ({ id }: CatalogTable) => tableIds.includes(id);
+  const arrived = pending.filter(isOurs);
+  const replaced = tables.filter((table) => arrived.some(({ plan }) => sameName(table, plan)));
+  const others = dropOthers ? [...tables, ...pending].filter((table) => !isOurs(table)) : [];
+  const gone = new Set([...replaced, ...others]);
+  const stays = (table: CatalogTable) => !gone.has(table);
+  return {
+    catalog: {
+      tables: [...tables.filter(stays), ...arrived],
+      pending: pending.filter((table) => stays(table) && !isOurs(table)),
+      nextId,
+    },
+    gone: [...gone],
+  };
 }
 
-/** Gives a table the indexes that are declared now: those it has keep their numbers, others get new ones. */
-function mergeIndexes(table: CatalogTable, indexes: readonly PlanIndex[]): CatalogTable {
+/** A table of a catalog, served or pending. */
+export function findCatalogTable({ tables, pending }: Catalog, id: number): CatalogTable | null {
+  return [...tables, ...pending].find((table) => table.id === id) ?? null;
+}
+
+/** A catalog in which a table, served or pending, is given anew. */
+export function withTable(catalog: Catalog, changed: CatalogTable): Catalog {
+  const replace = (table: CatalogTable) => (table.id === changed.id ? changed : table);
+  return {
+    ...catalog,
+    tables: catalog.tables.map(replace),
+    pending: catalog.pending.map(replace),
+  };
+}
+
+function newTable(id: number, plan: TablePlan): CatalogTable {
+  return {
+    id,
+    plan,
+    indexNumbers: plan.indexes.map((_, number) => number),
+    droppedIndexes: [],
+    nextIndex: plan.indexes.length,
+  };
+}
+
+function sameName(table: CatalogTable, plan: TablePlan): boolean {
+  return foldName(table.plan.name) === foldName(plan.name);
+}
+
+function otherPlan({ name }: TablePlan): CacheError {
+  return new CacheError(
+    'CACHE_DEFINITION_MISMATCH',
+    `The cache that is being built holds the table ${JSON.stringify(name)} of another definition.`,
+    { context: { table: name }, hint: 'Run `storage-sync rebuild` to build the cache anew.' },
+  );
+}
+
+function refuseTooMany(tables: number): void {
+  const databases = 8 + tables * DATABASES_OF_A_TABLE;
+  if (databases <= MAX_DATABASES) return;
+  throw new CacheError(
+    'CACHE_DEFINITION_MISMATCH',
+    `${tables} tables need ${databases} databases, more than the ${MAX_DATABASES} that a cache can hold.`,
+    { hint: 'Name the tables to sync, or run `storage-sync rebuild` where many of them changed.' },
+  );
+}
+
+/** Gives a table another plan. Indexes that it has keep their numbers, others get new ones. */
+function withPlan(table: CatalogTable, wanted: TablePlan): CatalogTable {
   const { plan, indexNumbers } = table;
+  const { indexes } = wanted;
   let { nextIndex } = table;
   const numbers = indexes.map((index) => {
     const at = plan.indexes.findIndex((stored) => sameIndex(stored, index));
@@ -264,7 +357,7 @@ function mergeIndexes(table: CatalogTable, indexes: readonly PlanIndex[]): Catal
   const gone = indexNumbers.filter((number) => !numbers.includes(number));
   return {
     ...table,
-    plan: { ...plan, indexes },
+    plan: wanted,
     indexNumbers: numbers,
     droppedIndexes: [...table.droppedIndexes, ...gone],
     nextIndex,

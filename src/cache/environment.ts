@@ -64,6 +64,8 @@ export class Environment {
   readonly #dir: string;
   readonly #unpublished: boolean;
   readonly setBack: boolean;
+  /** The catalog, as bytes, whose tables are all open. */
+  #catalogOpened: Buffer | null = null;
   #users = 1;
 
   constructor(generationDir: string, options: EnvironmentOptions = {}) {
@@ -138,7 +140,36 @@ export class Environment {
     const catalog = this.#read<Catalog>(CATALOG, transaction) ?? EMPTY_CATALOG;
     // Catalogs from before indexes had numbers: theirs are built anew.
     const unnumbered = { indexNumbers: [], droppedIndexes: [], nextIndex: 0 };
-    return { ...catalog, tables: catalog.tables.map((table) => ({ ...unnumbered, ...table })) };
+    return {
+      ...catalog,
+      tables: catalog.tables.map((table) => ({ ...unnumbered, ...table })),
+      pending: catalog.pending ?? [],
+    };
+  }
+
+  /**
+   * Begins reads that belong together, in which every table of their catalog can be read: LMDB knows a database only
+   * in transactions that began after it was opened. End it with `done`.
+   */
+  beginRead(): ReadTransaction {
+    for (;;) {
+      const transaction = this.#meta.useReadTransaction();
+      const unopened = this.#unopenedTables(transaction);
+      if (unopened.length === 0) return transaction;
+      transaction.done();
+      // Opening lets go of the state that this thread read last: the next transaction is a newer one.
+      for (const id of unopened) this.openForReading(id);
+    }
+  }
+
+  #unopenedTables(transaction: ReadTransaction): number[] {
+    const bytes = this.#meta.get(CATALOG, { transaction });
+    if (bytes === undefined || this.#catalogOpened?.equals(bytes)) return [];
+    const unopened = this.catalog(transaction)
+      .tables.map(({ id }) => id)
+      .filter((id) => !this.#databases.has(`r${id}`) || !this.#databases.has(`i${id}`));
+    if (unopened.length === 0) this.#catalogOpened = bytes;
+    return unopened;
   }
 
   putCatalog(catalog: Catalog): void {
@@ -165,6 +196,12 @@ export class Environment {
     this.indexes(tableId).clearSync();
     for (const number of indexNumbers) this.removeIndexState(tableId, number);
     this.#meta.removeSync(tableStateKey(tableId));
+  }
+
+  /** Opens what readers need of a table. lmdb-js takes the write lock for it where it was not open in this process. */
+  openForReading(tableId: number): void {
+    this.rows(tableId);
+    this.indexes(tableId);
   }
 
   /** Opens a table's databases. Not inside a transaction: opening one is a transaction, which LMDB does not nest. */

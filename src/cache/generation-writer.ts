@@ -1,5 +1,5 @@
 import { StorageSyncError } from '../errors.js';
-import type { TableCounters } from '../report.js';
+import type { SchemaChange, TableCounters } from '../report.js';
 import { foldName } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { RejectedRow } from '../source/page.js';
@@ -9,9 +9,10 @@ import { recordsOf, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import {
   DATABASES_OF_A_TABLE,
-  mergeCatalog,
+  fitCatalog,
   NEW_LANE,
   newIndexState,
+  settleCatalog,
   ZERO_COUNTERS,
   type CursorPosition,
   type LaneCheckpoint,
@@ -37,6 +38,10 @@ export interface PreparedTable {
   readonly cursor: CursorPosition | null;
   /** True when indexes are to be built or removed: see {@link GenerationWriter.buildIndexes}. */
   readonly indexWork: boolean;
+  /** True when it is filled beside what is served, until {@link GenerationWriter.complete}. */
+  readonly pending: boolean;
+  /** How it differs from the served table whose place it is to take, or null. */
+  readonly change: SchemaChange | null;
 }
 
 /** Changes of a log behind one version, and up to another at least. */
@@ -72,6 +77,8 @@ export interface Preparation {
   readonly logs: readonly LogState[];
   /** The cursors, as they were before any row was read. */
   readonly cursors: readonly CursorState[];
+  /** The version of the source's schema, as it was before the plans were made and the logs were read. */
+  readonly schemaVersion: number | null;
   /** True to read every table in full. */
   readonly full: boolean;
   /** True when the plans say nothing of indexes: those that there are stay. */
@@ -160,19 +167,16 @@ export class GenerationWriter {
    * A sync whose generation was not published was interrupted too.
    */
   prepare(preparation: Preparation): PreparedTable[] {
-    const { plans, sync, source, reuseSince, unpublished, logs, full, keepIndexes } = preparation;
+    const { plans, sync, source, reuseSince, unpublished, logs, schemaVersion, full } = preparation;
+    const keepIndexes = preparation.keepIndexes === true;
     const { cursors } = preparation;
     const environment = this.#environment;
     environment.refresh();
-    const catalog = mergeCatalog(environment.catalog(), plans, keepIndexes);
-    const tables = plans.map((plan) =>
-      catalog.tables.find((table) => table.plan.name === plan.name)!,
-    );
-    const known = new Set(environment.catalog().tables.map((table) => table.id));
-    environment.makeRoomFor(
-      tables.filter(({ id }) => !known.has(id)).length * DATABASES_OF_A_TABLE,
-    );
-    for (const table of tables) {
+    const known = environment.catalog();
+    const { catalog, tables, dropped } = fitCatalog(known, plans, { unpublished, keepIndexes });
+    environment.makeRoomFor((catalog.nextId - known.nextId) * DATABASES_OF_A_TABLE);
+    for (const { id } of dropped) environment.openTable(id);
+    for (const { table } of tables) {
       environment.openTable(table.id);
       this.#plans.set(table.id, table.plan);
       this.#indexes.set(table.id, new TableIndexes(environment, table, this.#checksum));
@@ -180,9 +184,11 @@ export class GenerationWriter {
     return environment.transaction(() => {
       environment.putCatalog(catalog);
       environment.putSource(source);
-      return tables.map((table, i): PreparedTable => {
+      for (const { id, indexNumbers } of dropped) environment.dropTable(id, indexNumbers);
+      return tables.map(({ table, replanned, change }, i): PreparedTable => {
         const { id } = table;
         const plan = plans[i]!;
+        const pending = catalog.pending.includes(table);
         const { rows, checkpoint } = environment.tableState(id);
         for (const number of table.droppedIndexes) environment.removeIndexState(id, number);
         for (const number of table.indexNumbers) {
@@ -190,34 +196,32 @@ export class GenerationWriter {
           environment.putIndexState(id, number, newIndexState(rows));
         }
         const indexWork = hasIndexWork(environment, table);
+        const traits = { id, rows, indexWork, pending, change, follows: null, cursor: null };
         const followable = logsOf(plan, logs);
         const cursor = cursors.find((state) => state.table === plan.name) ?? null;
-        const mayFollow = checkpoint !== null && !full && !unpublished;
+        const mayFollow = checkpoint !== null && !full && !unpublished && !replanned;
         const follows =
           mayFollow && followable && isOfScope(checkpoint, plan)
-            ? followedFrom(checkpoint, followable)
+            ? followedFrom(checkpoint, followable, schemaVersion)
             : null;
         if (mayFollow && follows) {
           const current = { ...checkpoint, sync, counters: ZERO_COUNTERS };
           environment.putTableState(id, { rows, checkpoint: current });
-          return {
-            id,
-            rows,
-            checkpoint: current,
-            resumed: false,
-            follows,
-            cursor: null,
-            indexWork,
-          };
+          return { ...traits, checkpoint: current, resumed: false, follows };
         }
-        if (mayFollow && !followable && canFollowCursor(plan, checkpoint, cursor)) {
+        if (
+          mayFollow &&
+          !followable &&
+          checkpoint.schemaVersion === schemaVersion &&
+          canFollowCursor(plan, checkpoint, cursor)
+        ) {
           const current = { ...checkpoint, sync, counters: ZERO_COUNTERS, log: null };
           environment.putTableState(id, { rows, checkpoint: current });
           const resumed = current.keySweep !== null || current.cursor!.round !== null;
-          const found = { follows: null, cursor: current.cursor, indexWork };
-          return { id, rows, checkpoint: current, resumed, ...found };
+          return { ...traits, checkpoint: current, resumed, cursor: current.cursor };
         }
-        const interrupted = checkpoint !== null && (unpublished || !checkpoint.settled);
+        const interrupted =
+          checkpoint !== null && !replanned && (unpublished || !checkpoint.settled);
         if (
           interrupted &&
           isOfScope(checkpoint, plan) &&
@@ -226,13 +230,12 @@ export class GenerationWriter {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
           const reads = checkpoint.counters.rowsRead > 0;
-          const found = { follows: null, cursor: null, indexWork };
-          return { id, rows, checkpoint: resumed, resumed: reads, ...found };
+          return { ...traits, checkpoint: resumed, resumed: reads };
         }
         const position = cursor && newCursorPosition(plan, cursor, Date.now());
-        const started = this.#begin(id, sync, plan, followable, position);
-        const found = { follows: null, cursor: null, indexWork };
-        return { id, rows, checkpoint: started, resumed: false, ...found };
+        const reading = { sync, plan, logs: followable, schemaVersion, cursor: position };
+        const started = this.#begin(id, reading);
+        return { ...traits, checkpoint: started, resumed: false };
       });
     });
   }
@@ -245,17 +248,15 @@ export class GenerationWriter {
       const { checkpoint } = environment.tableState(tableId);
       const plan = this.#plan(tableId);
       // An older position of a cursor is always a good one.
-      const { sync, cursor } = checkpoint!;
-      return this.#begin(tableId, sync, plan, logsOf(plan, logs), cursor);
+      const { sync, cursor, schemaVersion } = checkpoint!;
+      const reading = { sync, plan, logs: logsOf(plan, logs), schemaVersion, cursor };
+      return this.#begin(tableId, reading);
     });
   }
 
   #begin(
     tableId: number,
-    sync: string,
-    plan: TablePlan,
-    logs: TableLogs | null,
-    cursor: CursorPosition | null,
+    { sync, plan, logs, schemaVersion, cursor }: FullReading,
   ): TableCheckpoint {
     const environment = this.#environment;
     environment.scratch(tableId).clearSync();
@@ -272,6 +273,7 @@ export class GenerationWriter {
       sweepAfter: null,
       rowsBefore: rows,
       log: logs && positionIn(logs.own),
+      schemaVersion,
       scopes: logs?.scopes.map(positionIn) ?? [],
       cursor,
       keySweep: null,
@@ -528,24 +530,27 @@ export class GenerationWriter {
     return { before: begun ? 0 : (checkpoint?.rowsBefore ?? rows), after };
   }
 
-  /** Gives up the reading of a table: the next sync begins it anew. */
+  /** Gives up the reading of a table: the next sync begins it anew. A pending one is dropped. */
   abandon(tableId: number): void {
     const environment = this.#environment;
     environment.refresh();
+    const catalog = environment.catalog();
     environment.transaction(() => {
+      const begun = catalog.pending.find(({ id }) => id === tableId);
+      if (begun) {
+        environment.dropTable(tableId, begun.indexNumbers);
+        const pending = catalog.pending.filter((table) => table !== begun);
+        environment.putCatalog({ ...catalog, pending });
+        return;
+      }
       const { rows, checkpoint } = environment.tableState(tableId);
-      if (checkpoint === null) return;
       environment.scratch(tableId).clearSync();
+      if (checkpoint === null) return;
       const { keySweep, cursor } = checkpoint;
-      // Without a position in a log or of a cursor it will be read in full; after a sweep of keys, they are read again.
-      const abandoned: TableCheckpoint = {
-        ...checkpoint,
-        phase: 'complete',
-        settled: true,
-        log: null,
-        cursor: keySweep ? cursor : null,
-        keySweep: null,
-      };
+      // It will be read in full; after a sweep of keys, they are read again.
+      const abandoned: TableCheckpoint | null = keySweep
+        ? { ...checkpoint, phase: 'complete', settled: true, log: null, cursor, keySweep: null }
+        : null;
       environment.putTableState(tableId, { rows, checkpoint: abandoned });
     });
   }
@@ -593,22 +598,20 @@ export class GenerationWriter {
   }
 
   /**
-   * Records that a sync of these tables is complete, and judges their unique indexes. With `dropOthers`, the
-   * generation's other tables are dropped.
+   * Records that a sync of these tables is complete, and judges their unique indexes. Pending ones among them take
+   * their places: readers see them from then on, and no longer what they replace. With `dropOthers`, the generation's
+   * other tables are dropped.
    */
   complete(record: SyncRecord, tableIds: readonly number[], dropOthers: boolean): UniqueVerdict[] {
     const environment = this.#environment;
-    const catalog = environment.catalog();
-    const gone = dropOthers ? catalog.tables.filter((table) => !tableIds.includes(table.id)) : [];
+    environment.refresh();
+    const known = environment.catalog();
+    const { catalog, gone } = settleCatalog(known, tableIds, dropOthers);
+    const isNews = gone.length > 0 || catalog.pending.length < known.pending.length;
     for (const { id } of gone) environment.openTable(id);
     return environment.transaction(() => {
       for (const { id, indexNumbers } of gone) environment.dropTable(id, indexNumbers);
-      if (gone.length > 0) {
-        environment.putCatalog({
-          ...catalog,
-          tables: catalog.tables.filter((table) => !gone.includes(table)),
-        });
-      }
+      if (isNews) environment.putCatalog(catalog);
       for (const id of tableIds) {
         const { rows, checkpoint } = environment.tableState(id);
         if (checkpoint)
@@ -810,6 +813,15 @@ function added(
   };
 }
 
+/** What is known before a table is read in full. */
+interface FullReading {
+  readonly sync: string;
+  readonly plan: TablePlan;
+  readonly logs: TableLogs | null;
+  readonly schemaVersion: number | null;
+  readonly cursor: CursorPosition | null;
+}
+
 /** The logs that tell what may change in the cache of one table. */
 interface TableLogs {
   readonly own: LogState;
@@ -837,9 +849,12 @@ function positionIn({ logId, version }: LogState): LogPosition {
 
 /** Which changes bring a completely synced table up to date, or null where its logs do not tell them all. */
 function followedFrom(
-  { phase, settled, log, scopes }: TableCheckpoint,
+  { phase, settled, log, scopes, schemaVersion }: TableCheckpoint,
   logs: TableLogs,
+  wantedVersion: number | null,
 ): FollowedLog | null {
+  // After a change of the schema the triggers may have missed what it did to rows.
+  if (wantedVersion === null || schemaVersion !== wantedVersion) return null;
   if (phase !== 'complete' || !settled || scopes.length !== logs.scopes.length) return null;
   const own = rangeBehind(log, logs.own);
   const ranges = scopes.flatMap((position, i) => rangeBehind(position, logs.scopes[i]!) ?? []);

@@ -1,5 +1,5 @@
 import type { Checksum } from '../transform/checksum.js';
-import type { CatalogTable } from './catalog.js';
+import { findCatalogTable, withTable, type CatalogTable } from './catalog.js';
 import type { Environment } from './environment.js';
 import { wholeIndex, type IndexEntry } from './index-key.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
@@ -28,7 +28,7 @@ export function buildIndexes(
   checksum: Checksum,
 ): IndexBuildProgress {
   environment.refresh();
-  const table = environment.catalog().tables.find(({ id }) => id === tableId);
+  const table = findCatalogTable(environment.catalog(), tableId);
   if (!table) return { done: true };
   return buildStep(environment, table, checksum) ?? dropStep(environment, table);
 }
@@ -99,13 +99,7 @@ function dropStep(environment: Environment, table: CatalogTable): IndexBuildProg
   environment.transaction(() => {
     for (const key of keys) database.removeSync(key);
     if (droppedIndexes === table.droppedIndexes) return;
-    const catalog = environment.catalog();
-    environment.putCatalog({
-      ...catalog,
-      tables: catalog.tables.map((each) =>
-        each.id === table.id ? { ...each, droppedIndexes } : each,
-      ),
-    });
+    environment.putCatalog(withTable(environment.catalog(), { ...table, droppedIndexes }));
   });
   return { done: droppedIndexes.length === 0 };
 }

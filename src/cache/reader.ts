@@ -220,7 +220,7 @@ export class CacheSnapshot implements Disposable {
 
   constructor(view: Omit<View, 'transaction'>) {
     view.environment.retain().refresh();
-    this.#transaction = view.environment.database('meta').useReadTransaction();
+    this.#transaction = view.environment.beginRead();
     this.#view = { ...view, transaction: this.#transaction };
   }
 
@@ -268,11 +268,11 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 
   get columns(): readonly string[] {
-    return this.#table().plan.columns.map((column) => column.name);
+    return this.#presentTable().plan.columns.map((column) => column.name);
   }
 
   get keyNames(): readonly string[] {
-    return this.#table().plan.keyNames;
+    return this.#presentTable().plan.keyNames;
   }
 
   /** The indexes, and whether they can be read. */
@@ -283,9 +283,11 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   /** The row with this key: one argument for each key column. */
   get(...key: readonly SqlValue[]): Row | undefined {
     const table = this.#table();
-    const row = this.#read(table, this.#fullKey(table, key));
-    // A miss may mean that the table was dropped, or made anew.
-    if (row !== undefined || isPresent(table)) return row;
+    if (key.length === table.plan.key.length) {
+      const row = this.#read(table, encodeKey(key));
+      // A miss may mean that the table was dropped, or made anew.
+      if (row !== undefined || isPresent(table)) return row;
+    }
     const current = this.#presentTable();
     return this.#read(current, this.#fullKey(current, key));
   }
@@ -445,7 +447,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     const known = this.#table();
     if (known.view.transaction) return { table: known, release: () => undefined };
     const environment = known.view.environment.retain();
-    const transaction = environment.database('meta').useReadTransaction();
+    const transaction = environment.beginRead();
     const release = () => {
       transaction.done();
       void environment.close();
@@ -509,12 +511,15 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     return { view, id, plan, indexNumbers, rows: view.environment.rows(id) };
   }
 
-  /** The table, looked up again when it was dropped meanwhile. */
+  /** The table, looked up again when it was dropped or replaced meanwhile: also while its successor was opened. */
   #presentTable(): OpenTable {
-    const table = this.#table();
-    if (isPresent(table)) return table;
-    this.#open = null;
-    return this.#table();
+    for (let table = this.#table(); ;) {
+      const { id } = table;
+      if (isPresent(table)) return table;
+      this.#open = null;
+      table = this.#table();
+      if (table.id === id) return table;
+    }
   }
 
   #fullKey({ plan }: OpenTable, values: readonly SqlValue[]): Buffer {
@@ -737,10 +742,8 @@ function openGeneration(cacheDir: string, generation: number): Environment {
   const dir = generationPath(cacheDir, generation);
   preflight(dir);
   const environment = new Environment(dir);
-  for (const { id } of environment.catalog().tables) {
-    environment.rows(id);
-    environment.indexes(id);
-  }
+  const { tables, pending } = environment.catalog();
+  for (const { id } of [...tables, ...pending]) environment.openForReading(id);
   return environment;
 }
 

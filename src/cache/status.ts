@@ -101,6 +101,28 @@ export async function readStatus(
   }
 }
 
+/** A table as it is served. */
+export interface ServedTable {
+  readonly plan: TablePlan;
+  readonly rows: number;
+}
+
+/** The tables that are served: none where nothing is, or where it is damaged. */
+export async function servedTables(cacheDir: string): Promise<readonly ServedTable[]> {
+  try {
+    const live = readManifest(cacheDir)?.live ?? null;
+    if (live === null) return [];
+    return await withGeneration(generationPath(cacheDir, live), (environment) =>
+      environment.catalog().tables.map(({ id, plan }) => {
+        return { plan, rows: environment.tableState(id).rows };
+      }),
+    );
+  } catch (error) {
+    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
+    return [];
+  }
+}
+
 /** A cache from further ahead than this is of a clock that was set back since: how old it is cannot be told. */
 const CLOCK_TOLERANCE_MS = 5000;
 
@@ -129,15 +151,24 @@ function shownGeneration(manifest: Manifest | null, holder: LockHolder | null): 
 async function inspect(
   generationDir: string,
 ): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
-  preflight(generationDir);
-  const environment = new Environment(generationDir);
-  try {
+  return await withGeneration(generationDir, (environment) => {
     const tables = environment
       .catalog()
       .tables.map(
         ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
       );
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
+  });
+}
+
+async function withGeneration<T>(
+  generationDir: string,
+  look: (environment: Environment) => T,
+): Promise<T> {
+  preflight(generationDir);
+  const environment = new Environment(generationDir);
+  try {
+    return look(environment);
   } finally {
     await environment.close();
   }

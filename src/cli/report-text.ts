@@ -1,4 +1,4 @@
-import type { SyncReport, TableReport } from '../report.js';
+import type { SchemaChange, SyncReport, TableReport } from '../report.js';
 import { formatBytes, formatCount, formatDuration, formatPlural } from './format.js';
 import { textTable, type TextColumn } from './text-table.js';
 
@@ -47,9 +47,20 @@ function tableRow(name: string, table: TableReport): string[] {
     formatCount(table.rowsQuarantined),
     formatBytes(table.bytesWritten),
     formatDuration(table.durationMs),
-    table.resumed ? `${table.mode}, resumed` : table.mode,
+    modeText(table),
   ];
 }
+
+function modeText({ mode, schemaChange, resumed }: TableReport): string {
+  const change = schemaChange && CHANGE_TEXT[schemaChange.kind];
+  return [mode, ...(change ? [change] : []), ...(resumed ? ['resumed'] : [])].join(', ');
+}
+
+const CHANGE_TEXT: Record<SchemaChange['kind'], string> = {
+  'columns-added': 'columns added',
+  redefined: 'built anew',
+  renamed: 'renamed',
+};
 
 function validationText({ validation }: SyncReport): string {
   const failed = validation.checks.filter((check) => !check.passed);

@@ -58,6 +58,11 @@ export interface SyncReaderTasks {
       readonly logs: readonly LogState[];
     };
   };
+  /** The version of the schema: see `SourceSchema`. */
+  readonly schemaVersion: {
+    readonly request: { readonly source: SourceRef };
+    readonly response: { readonly version: number | null };
+  };
   readonly count: {
     readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
     readonly response: { readonly rows: number };

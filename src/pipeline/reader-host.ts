@@ -4,7 +4,7 @@ import type { Query, SourceConnection } from '../source/connection.js';
 import { readChanges } from '../source/changes.js';
 import { isScoped } from '../source/plan.js';
 import { readScopedChanges } from '../source/scoped-changes.js';
-import { introspect, countRows } from '../source/introspection.js';
+import { countRows, introspect, readVersion } from '../source/introspection.js';
 import { acknowledgement, isKept, readKeptChanges, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
 import { findBoundary, readPage } from '../source/page-reader.js';
@@ -69,6 +69,15 @@ export class ReaderHost {
       const schema = await introspect(connection.query);
       const logs = await readLogStates(connection.query, schema);
       return { schema, transport: connection.transport, logs };
+    });
+  }
+
+  async schemaVersion({
+    source,
+  }: ReaderTasks['schemaVersion']['request']): Promise<ReaderTasks['schemaVersion']['response']> {
+    return await this.#on(source, async (connection) => {
+      const { version } = await readVersion(connection.query);
+      return { version };
     });
   }
 

@@ -6,6 +6,7 @@ import type { RowErrorPolicy } from '../options.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { EncodedPage, GenerationRef } from './messages.js';
+import type { SchemaWatch } from './schema-watch.js';
 import { pageStream, type PageStreamContext } from './page-stream.js';
 
 /** What the tables of one sync have in common. */
@@ -14,6 +15,7 @@ export interface SyncContext extends PageStreamContext {
   readonly onRowError: RowErrorPolicy;
   /** The share of a table's rows that may go at once: 1 where all may. */
   readonly maxLossShare: number;
+  readonly schema: SchemaWatch;
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
 }
 
@@ -50,6 +52,7 @@ export async function sweepRows(
   checkpoint: TableCheckpoint,
 ): Promise<TableCheckpoint> {
   if (checkpoint.phase !== 'sweeping') return { ...checkpoint, phase: 'complete' };
+  await context.schema.check([plan]);
   await guardSweep(context, plan, tableId);
   const { pool, generation } = context;
   for (;;) {

@@ -37,6 +37,12 @@ export interface SchemaTable {
 export type TextEncoding = 'utf8' | 'utf16le' | 'utf16be';
 
 export interface SourceSchema {
+  /**
+   * SQLite's schema version, which every change of the schema raises
+   * (https://www.sqlite.org/pragma.html#pragma_schema_version); null where a server does not tell it. No older than
+   * what follows.
+   */
+  readonly version: number | null;
   readonly encoding: TextEncoding;
   readonly tables: readonly SchemaTable[];
   /** What is in the database but is no user table, by name: `view`, `virtual`, `shadow`, `system` or `own`. */
@@ -53,6 +59,7 @@ export const OWN_TABLE_PREFIX = 'storage_sync_';
  * native vector indexes, and storage-sync's own.
  */
 export async function introspect(query: Query): Promise<SourceSchema> {
+  const { version, encoding } = await readVersion(query);
   const listed = await query(
     `SELECT t.name, t.type, t.wr, t.strict,
             EXISTS (SELECT 1 FROM main.sqlite_schema AS i
@@ -106,7 +113,7 @@ export async function introspect(query: Query): Promise<SourceSchema> {
       ...traits,
     };
   });
-  return { encoding: await readEncoding(query), tables, others };
+  return { version, encoding, tables, others };
 }
 
 /** Finds a table as SQLite would, without regard to the case of ASCII letters. */
@@ -144,11 +151,26 @@ export function foldName(name: string): string {
   return name.replace(/[A-Z]+/g, (letters) => letters.toLowerCase());
 }
 
-async function readEncoding(query: Query): Promise<TextEncoding> {
-  // `PRAGMA encoding` is not open to every client of a server; the bytes of a letter tell as well.
-  const [row] = await query(`SELECT hex(CAST('a' AS BLOB))`);
-  if (row![0] === '61') return 'utf8';
-  return row![0] === '6100' ? 'utf16le' : 'utf16be';
+// `PRAGMA encoding` is not open to every client of a server; the bytes of a letter tell as well.
+const LETTER = `hex(CAST('a' AS BLOB))`;
+
+/** Reads the schema's version and the encoding. */
+export async function readVersion(
+  query: Query,
+): Promise<Pick<SourceSchema, 'version' | 'encoding'>> {
+  try {
+    const [row] = await query(`SELECT ${LETTER}, schema_version FROM pragma_schema_version`);
+    return { version: Number(row![1]), encoding: encodingOf(row![0]) };
+  } catch (error) {
+    if (!(error instanceof SourceError) || error.code !== 'SOURCE_SQL') throw error;
+    const [row] = await query(`SELECT ${LETTER}`);
+    return { version: null, encoding: encodingOf(row![0]) };
+  }
+}
+
+function encodingOf(letter: unknown): TextEncoding {
+  if (letter === '61') return 'utf8';
+  return letter === '6100' ? 'utf16le' : 'utf16be';
 }
 
 function classify(name: string, type: string, vectorShadow: boolean): string | null {

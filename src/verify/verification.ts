@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { storageDifference } from '../cache/catalog.js';
+import { schemaChange } from '../cache/schema-change.js';
 import { describeError, SourceError } from '../errors.js';
 import { foldName } from '../source/introspection.js';
 import { planTables, type TablePlan } from '../source/plan.js';
@@ -176,8 +176,8 @@ async function lookAtBoth(
 }
 
 function storageReason({ table }: InspectedTable, plan: TablePlan): string | null {
-  const difference = storageDifference(table.plan, plan);
-  return difference && `the cache holds it with ${difference}: its rows cannot be compared`;
+  const change = schemaChange(table.plan, plan);
+  return change && `its definition changed (${change.detail}): the next sync builds it anew`;
 }
 
 function absenceReason(definitions: VerificationRequest['definitions']): string {

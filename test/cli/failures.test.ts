@@ -176,7 +176,7 @@ void describe('a cache', () => {
   void it('that another process writes is left to it', async () => {
     await using dir = await TempDir.make();
     dir.database('source.db', notesSql(50));
-    await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 150 });
+    await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 800 });
     const args = ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '5'];
     const first = new RunningCommand([...args, '--json']);
     await untilRequested(server, 4);

@@ -1,0 +1,101 @@
+import { schemaChange } from '../cache/schema-change.js';
+import { SourceError } from '../errors.js';
+import { foldName, type SourceSchema } from '../source/introspection.js';
+import type { TablePlan } from '../source/plan.js';
+import type { SourceRef } from './messages.js';
+import type { WorkerPool } from './worker-pool.js';
+
+export interface SchemaWatchOptions {
+  readonly pool: WorkerPool;
+  readonly source: SourceRef;
+  /** The schema's version that the plans were made for, or null where the source does not tell. */
+  readonly version: number | null;
+  readonly planTables: (schema: SourceSchema) => readonly TablePlan[];
+}
+
+/**
+ * Notices when the source's schema changed since a sync was planned. Pages are read by the plan, each by statements of
+ * its own: over a table that was made anew they would give rows of another table, or miss some.
+ */
+export class SchemaWatch {
+  readonly #options: SchemaWatchOptions;
+  readonly #extended = new Set<string>();
+  readonly #changed = new Set<string>();
+  #version: number | null;
+  /** The plans as they would be now, once the schema changed. */
+  #plans: readonly TablePlan[] | null = null;
+
+  constructor(options: SchemaWatchOptions) {
+    this.#options = options;
+    this.#version = options.version;
+  }
+
+  /** Tables that got columns meanwhile: what was read of the others is right. */
+  get extended(): readonly string[] {
+    return [...this.#extended];
+  }
+
+  /** Tables of which what was read need not be right. */
+  get changed(): readonly string[] {
+    return [...this.#changed];
+  }
+
+  /** @throws {SourceError} `SOURCE_SCHEMA_CHANGED` when what was read by one of these plans need not be right. */
+  async check(plans: readonly TablePlan[]): Promise<void> {
+    if (plans.length === 0) return;
+    const { pool, source } = this.#options;
+    const { version } = await pool.read('schemaVersion', { source });
+    if (version === null || version !== this.#version) {
+      const { schema } = await pool.read('schema', { source });
+      this.#plans = this.#planNow(schema);
+      this.#version = schema.version;
+    }
+    const problems = plans.flatMap((plan) => this.#problemOf(plan) ?? []);
+    if (problems.length > 0) throw changedMeanwhile(problems.join(' '));
+  }
+
+  /** What a failure in reading a table is really about: the schema, where that changed. */
+  async explain(error: unknown, plans: readonly TablePlan[]): Promise<unknown> {
+    if (!(error instanceof SourceError) || error.code !== 'SOURCE_SQL') return error;
+    try {
+      await this.check(plans);
+      return error;
+    } catch (changed) {
+      const isChange = changed instanceof SourceError && changed.code === 'SOURCE_SCHEMA_CHANGED';
+      return isChange ? changed : error;
+    }
+  }
+
+  #planNow(schema: SourceSchema): readonly TablePlan[] {
+    try {
+      return this.#options.planTables(schema);
+    } catch (error) {
+      if (!(error instanceof SourceError)) throw error;
+      this.#changed.add(String(error.context['table']));
+      throw changedMeanwhile(error.message, error);
+    }
+  }
+
+  #problemOf(plan: TablePlan): string | null {
+    if (this.#plans === null) return null;
+    const { name } = plan;
+    const now = this.#plans.find((other) => foldName(other.name) === foldName(name));
+    const change = now ? schemaChange(plan, now) : null;
+    if (now && change === null) return null;
+    if (change?.kind === 'columns-added') {
+      this.#extended.add(name);
+      return null;
+    }
+    this.#changed.add(name);
+    const table = JSON.stringify(name);
+    return change ? `Of the table ${table}, ${change.detail}.` : `The table ${table} is gone.`;
+  }
+}
+
+function changedMeanwhile(what: string, cause?: unknown): SourceError {
+  return new SourceError(
+    'SOURCE_SCHEMA_CHANGED',
+    `The schema of the source changed while it was read. ${what}`,
+    { cause, hint: 'Sync again: it will go by the schema as it is then.' },
+  );
+}
