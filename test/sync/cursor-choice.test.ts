@@ -310,8 +310,14 @@ void describe('a cursor of a table on a server', () => {
              DELETE FROM t WHERE k LIKE 'k%${skip}'; INSERT INTO t VALUES ('late${skip}', 0, ${skip})`,
           );
           await server.fault({ action, sql: /FROM main\."t"/, skip });
-          const { mode } = await sync(remote, { allowLoss: true });
-          if (mode === 'skipped') failures++;
+          const mode = await sync(remote, { allowLoss: true }).then(
+            (report) => report.mode,
+            (error: unknown) => {
+              assert.ok(error instanceof Error && 'code' in error, String(error));
+              return 'failed';
+            },
+          );
+          if (mode === 'skipped' || mode === 'failed') failures++;
           await server.clearFaults();
         }
         assert.ok(failures > 3);
