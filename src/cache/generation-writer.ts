@@ -313,7 +313,7 @@ export class GenerationWriter {
       // A sweep's batches hold keys: the rows that belong to them are not there to be written.
       const tally = checkpoint.keySweep
         ? NOTHING_PUT
-        : this.#putRecords(tableId, plan, batch, arena, checkpoint.fresh, merge?.unchanged);
+        : this.#putRecords(tableId, batch, arena, checkpoint.fresh, merge?.unchanged);
       if (!checkpoint.keySweep) {
         this.#quarantine(tableId, rejected, checkpoint.counters.rowsQuarantined);
       }
@@ -389,8 +389,7 @@ export class GenerationWriter {
     maxLossShare: number,
   ): { readonly tally: Tally; readonly deleted: number } {
     const arena = Buffer.from(batch.arena);
-    const unchanged = this.#unchanged(tableId, batch, arena);
-    const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
+    const tally = this.#putRecords(tableId, batch, arena, false);
     let deleted = 0;
     for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
     const after = rows + tally.added - deleted;
@@ -479,8 +478,7 @@ export class GenerationWriter {
       const plan = this.#plan(tableId);
       const { rows: before, checkpoint } = this.#reading(tableId);
       const arena = Buffer.from(batch.arena);
-      const unchanged = this.#unchanged(tableId, batch, arena);
-      const tally = this.#putRecords(tableId, plan, batch, arena, false, unchanged);
+      const tally = this.#putRecords(tableId, batch, arena, false);
       this.#noteAsThere(plan, rows);
       this.#quarantineByKey(tableId, rejected);
       const counters = added(checkpoint.counters, rows, tally, 0);
@@ -502,18 +500,6 @@ export class GenerationWriter {
       if (!rows.doesExist(key)) absent.push(new Uint8Array(key));
     }
     return absent;
-  }
-
-  /** Which records of a batch are stored already, as they are. */
-  #unchanged(tableId: number, batch: Batch, arena: Buffer): Uint8Array {
-    const rows = this.#environment.rows(tableId);
-    const unchanged = new Uint8Array(batch.count);
-    let i = 0;
-    for (const { keyStart, valueStart, end } of recordsOf(batch)) {
-      const stored = rows.getBinaryFast(arena.subarray(keyStart, valueStart));
-      unchanged[i++] = stored !== undefined && sameRecord(stored, arena, valueStart, end) ? 1 : 0;
-    }
-    return unchanged;
   }
 
   /** What a sweep would leave of a completely read table. */
@@ -630,8 +616,9 @@ export class GenerationWriter {
   }
 
   /**
-   * Holds a batch against what is stored: which of its records are stored already, and which keys go to the scratch
-   * database. In key order those are the stored keys that the batch's range should have had; otherwise the batch's own.
+   * Holds a batch against what is stored: which of its records are stored already, where the order of the keys tells
+   * that at once, and which keys go to the scratch database. In key order those are the stored keys that the batch's
+   * range should have had; otherwise the batch's own.
    */
   #compare(
     tableId: number,
@@ -639,14 +626,14 @@ export class GenerationWriter {
     lane: LaneCheckpoint,
     write: BatchWrite,
     arena: Buffer,
-  ): { readonly unchanged: Uint8Array; readonly scratch: readonly Buffer[] } {
+  ): { readonly unchanged?: Uint8Array; readonly scratch: readonly Buffer[] } {
     const { batch, done } = write;
     if (!plan.inKeyOrder) {
       const seen: Buffer[] = [];
       for (const { keyStart, valueStart } of recordsOf(batch)) {
         seen.push(arena.subarray(keyStart, valueStart));
       }
-      return { unchanged: this.#unchanged(tableId, batch, arena), scratch: seen };
+      return { scratch: seen };
     }
 
     refuseDisorder(plan, lane, batch, arena);
@@ -678,14 +665,15 @@ export class GenerationWriter {
     return { unchanged, scratch: missing };
   }
 
+  /** @param unchanged the records that are stored already, where that is known: else each is looked up. */
   #putRecords(
     tableId: number,
-    plan: TablePlan,
     batch: Batch,
     arena: Buffer,
     fresh: boolean,
-    unchanged: Uint8Array | undefined,
+    unchanged?: Uint8Array,
   ): Tally {
+    const plan = this.#plan(tableId);
     const rows = this.#environment.rows(tableId);
     let append = fresh && plan.inKeyOrder && batch.ascending;
     let written = 0;
@@ -703,6 +691,7 @@ export class GenerationWriter {
         append = false;
         const old = rows.getBinaryFast(key);
         if (old === undefined) added++;
+        else if (unchanged === undefined && sameRecord(old, arena, valueStart, end)) continue;
         else this.#index('remove', tableId, plan, key, old);
         rows.putSync(key, value);
       }

@@ -221,7 +221,7 @@ export class ReaderHost {
         removed: keysWithoutRows(found.keys, batch),
         rejected: found.page.rejected,
       });
-      maxRows -= found.keys.length;
+      maxRows -= found.count;
       maxBytes -= found.page.bytes;
       complete &&= found.complete;
     }

@@ -1,6 +1,7 @@
-import type { Cell, SqlValue } from '../values.js';
+import type { Cell } from '../values.js';
 import { logName } from './change-log/layout.js';
 import type { Query, SourceConnection } from './connection.js';
+import { collate } from './keyset.js';
 import type { Page, PageBounds } from './page.js';
 import { readPageWithin } from './page-reader.js';
 import type { TablePlan } from './plan.js';
@@ -19,11 +20,13 @@ export interface LogWindow {
 
 /** A run of changes of one table. */
 export interface Changes {
-  /** The changed keys, with the rowid that completes one that holds a NULL. */
-  readonly keys: readonly {
-    readonly key: readonly Cell[];
-    readonly rowid: number | bigint | null;
-  }[];
+  /** How many keys changed. */
+  readonly count: number;
+  /**
+   * The changed keys, with the rowid that completes one that holds a NULL. Not read, and empty, where every one of them
+   * has its row.
+   */
+  readonly keys: readonly ChangedKey[];
   /** The rows that there are of these keys went to the sink; the others are gone. */
   readonly page: Page;
   /** The last change of the run. */
@@ -32,6 +35,11 @@ export interface Changes {
   readonly scopeVersions: readonly number[];
   /** True when no change lies behind. */
   readonly complete: boolean;
+}
+
+export interface ChangedKey {
+  readonly key: readonly Cell[];
+  readonly rowid: number | bigint | null;
 }
 
 /**
@@ -47,16 +55,8 @@ export async function readChanges(
   bounds: PageBounds,
   sink: RowSink,
 ): Promise<Changes> {
-  const { log, after } = own;
-  const columns = plan.key.map((_, i) => `k${i + 1}`);
-  const list = ['version', ...columns.map(exactCell), ...(plan.keyNullable ? ['row'] : [])];
-  const found = await query(
-    `SELECT ${list.join(', ')} FROM main.${logName(log)} WHERE version > ${after} ` +
-      `ORDER BY version LIMIT ${bounds.maxRows}`,
-  );
-  let rows = found;
-  for (;;) {
-    const version = Number(rows.at(-1)?.[0] ?? after);
+  for (let limit = bounds.maxRows; ;) {
+    const { count, version } = await findRun(query, own, limit);
     const changed = changedRows(plan, own, version);
     const filter = plan.filter === null ? changed : `(${plan.filter}) AND ${changed}`;
     const scoped = { ...plan, filter };
@@ -65,31 +65,74 @@ export async function readChanges(
       connection,
       scoped,
       null,
-      { ...bounds, maxRows: rows.length + 1 },
+      { ...bounds, maxRows: count + 1 },
       sink,
     );
-    if (page.done || rows.length <= 1) {
-      const whole = rows.length === found.length && found.length < bounds.maxRows;
-      const keys = rows.map((row) => {
-        const cells = decodeExact(row.slice(1, 1 + columns.length), plan.encoding);
-        const rowid = plan.keyNullable ? (row[1 + columns.length] as SqlValue) : null;
-        return { key: cells, rowid: rowid as number | bigint | null };
-      });
-      return { keys, page, version, scopeVersions: [], complete: whole };
+    if (page.done || count <= 1) {
+      const keys = eachHasItsRow(plan, count, page)
+        ? []
+        : await readKeys(query, plan, own, version);
+      return { count, keys, page, version, scopeVersions: [], complete: count < limit };
     }
     // They were too many bytes.
-    const fewer = Math.min(Math.floor(rows.length / 2), page.taken + page.rejected.length);
-    rows = rows.slice(0, Math.max(1, fewer));
+    limit = Math.max(1, Math.min(Math.floor(count / 2), page.taken + page.rejected.length));
   }
+}
+
+/** How many changes lie behind a version, and which is the last of them. */
+async function findRun(
+  query: Query,
+  { log, after }: LogWindow,
+  limit: number,
+): Promise<{ readonly count: number; readonly version: number }> {
+  const [run] = await query(
+    `SELECT count(*), max(version) FROM (SELECT version FROM main.${logName(log)} ` +
+      `WHERE version > ${after} ORDER BY version LIMIT ${limit})`,
+  );
+  return { count: Number(run![0]), version: Number(run![1] ?? after) };
+}
+
+function behind({ after }: LogWindow, upTo: number): string {
+  return `version > ${after} AND version <= ${upTo}`;
+}
+
+/**
+ * Whether there are as many rows as changed keys, where that says that none is gone: a key has one entry in the log,
+ * and one row at most.
+ */
+function eachHasItsRow(plan: TablePlan, count: number, page: Page): boolean {
+  return comparesExactly(plan) && page.taken === count;
+}
+
+/** Whether a key in the log equals one in the table only where both are one key in the cache. */
+function comparesExactly({ inKeyOrder, keyNullable }: TablePlan): boolean {
+  return inKeyOrder && !keyNullable;
+}
+
+async function readKeys(
+  query: Query,
+  plan: TablePlan,
+  own: LogWindow,
+  upTo: number,
+): Promise<ChangedKey[]> {
+  const columns = plan.key.map((_, i) => exactCell(`k${i + 1}`));
+  const list = [...columns, ...(plan.keyNullable ? ['row'] : [])];
+  const rows = await query(
+    `SELECT ${list.join(', ')} FROM main.${logName(own.log)} WHERE ${behind(own, upTo)} ORDER BY version`,
+  );
+  return rows.map((row) => ({
+    key: decodeExact(row.slice(0, columns.length), plan.encoding),
+    rowid: plan.keyNullable ? (row[columns.length] as number | bigint | null) : null,
+  }));
 }
 
 /**
  * Selects the rows of a table whose keys changed behind one version and up to another, through the index over the key.
  */
-export function changedRows(plan: TablePlan, { log, after }: LogWindow, upTo: number): string {
+export function changedRows(plan: TablePlan, own: LogWindow, upTo: number): string {
   const names = plan.keyNames.map((name) => quoteIdentifier(name));
-  const window = `version > ${after} AND version <= ${upTo}`;
-  const from = `main.${logName(log)}`;
+  const from = `main.${logName(own.log)}`;
+  const run = behind(own, upTo);
   const columns = names.map((_, i) => `k${i + 1}`);
   if (plan.keyNullable) {
     const rowid = plan.rowidName!;
@@ -97,9 +140,13 @@ export function changedRows(plan: TablePlan, { log, after }: LogWindow, upTo: nu
     const whole = columns.map((column) => `l.${column} IS NOT NULL`).join(' AND ');
     return (
       `${rowid} IN (SELECT t.${rowid} FROM ${from} AS l CROSS JOIN main.${quoteIdentifier(plan.name)} AS t ` +
-      `ON ${same} WHERE ${window} AND ((${whole}) OR t.${rowid} = l.row))`
+      `ON ${same} WHERE ${run} AND ((${whole}) OR t.${rowid} = l.row))`
     );
   }
-  const left = names.length === 1 ? names[0]! : `(${names.join(', ')})`;
-  return `${left} IN (SELECT ${columns.join(', ')} FROM ${from} WHERE ${window})`;
+  // A column may compare in another way than the index over it.
+  const terms = comparesExactly(plan)
+    ? names.map((name, i) => `${name}${collate(plan.order[i]!)}`)
+    : names;
+  const left = terms.length === 1 ? terms[0]! : `(${terms.join(', ')})`;
+  return `${left} IN (SELECT ${columns.join(', ')} FROM ${from} WHERE ${run})`;
 }

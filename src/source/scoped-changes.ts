@@ -41,7 +41,7 @@ export async function readScopedChanges(
   const versions = windows.map(({ after }, i) => sizes[i]!.version ?? after);
   const [version, ...scopeVersions] = versions as [number, ...number[]];
   const told = { version, scopeVersions, complete: true };
-  if (changed === 0) return { keys: [], page: EMPTY_PAGE, ...told };
+  if (changed === 0) return { count: 0, keys: [], page: EMPTY_PAGE, ...told };
 
   const id = idOf(plan);
   const moved = movedRows(plan, id, sizes[0]!.count, scopes, sizes.slice(1));
@@ -63,7 +63,7 @@ export async function readScopedChanges(
       : plan.order,
   };
   const page = await readPageWithin(query, connection, scoped, null, bounds, sink);
-  return page.done ? { keys, page, ...told } : null;
+  return page.done ? { count: changed, keys, page, ...told } : null;
 }
 
 const EMPTY_PAGE = {

@@ -104,8 +104,7 @@ void describe('changes', () => {
     }
 
     for (const [when, point, occurrence] of [
-      ['before the log is read', 'page:before-read', 1],
-      ['between log and rows', 'page:before-read', 2],
+      ['between log and rows', 'page:before-read', 1],
       ['after the rows', 'apply:received', 1],
     ] as const) {
       void it(`a change between the reading of the log and of the rows is not lost: ${way}, ${when}`, async () => {

@@ -8,6 +8,8 @@ export const KEYED_TABLES = {
   without: 'CREATE TABLE without (k TEXT PRIMARY KEY NOT NULL, u UNIQUE, v) WITHOUT ROWID',
   nullable: 'CREATE TABLE nullable (k TEXT PRIMARY KEY, u, v)',
   nocase: 'CREATE TABLE nocase (k TEXT COLLATE NOCASE PRIMARY KEY NOT NULL, u UNIQUE, v)',
+  spelled:
+    'CREATE TABLE spelled (k TEXT COLLATE NOCASE NOT NULL, u UNIQUE, v, PRIMARY KEY (k COLLATE BINARY))',
   blobs: 'CREATE TABLE blobs (k BLOB PRIMARY KEY NOT NULL, u, v)',
   composite:
     'CREATE TABLE composite (k TEXT NOT NULL, k2 INTEGER NOT NULL, u UNIQUE, v, PRIMARY KEY (k, k2))',
@@ -69,7 +71,8 @@ const written = fc
     const isInteger = table === 'rowid' || table === 'parents';
     const key = (chars: string) =>
       isInteger ? String((chars.codePointAt(0) ?? 7) % 9) : literal(chars);
-    const keyColumns = table === 'composite' ? 'k, k2' : 'k';
+    const keyColumns =
+      table === 'composite' ? 'k, k2' : table === 'spelled' ? 'k COLLATE BINARY' : 'k';
     const wholeKey = table === 'composite' ? `${key(a)}, ${n % 3}` : key(a);
     switch (kind) {
       case 'INSERT OR REPLACE':

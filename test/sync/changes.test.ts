@@ -93,6 +93,18 @@ void describe('the change log', () => {
     });
   });
 
+  void it('does not take the row of another key for that of one that is gone', async () => {
+    await withCaptured(KEYED_TABLES.spelled, async (file, options) => {
+      changeDatabase(file, `INSERT INTO spelled VALUES ('a', 1, 0), ('A', 2, 0), ('b', 3, 0)`);
+      await sync(options);
+      // As many rows are equal to the changed keys as there are such keys, in the column's own way of comparing.
+      changeDatabase(file, `UPDATE spelled SET v = 1 WHERE u = 1; DELETE FROM spelled WHERE u = 3`);
+      const { spelled } = (await sync(options)).tables;
+      assert.deepEqual([spelled?.rowsRead, spelled?.rowsDeleted], [1, 1]);
+      await assertCacheEquals(file, options.cacheDir);
+    });
+  });
+
   void it('shows changes of several tables together', async () => {
     const build = `CREATE TABLE a (k INTEGER PRIMARY KEY, v); CREATE TABLE b (k TEXT PRIMARY KEY NOT NULL, v);
       INSERT INTO a VALUES (1, 0); INSERT INTO b VALUES ('x', 0)`;

@@ -27,7 +27,8 @@ export class StoredTables {
     if (!this.#available) return null;
     try {
       await this.#notice(query);
-      const planText = JSON.stringify(plan);
+      // Which rows are wanted does not change where they are, but may be where no row is.
+      const planText = JSON.stringify({ ...plan, filter: plan.filter !== null });
       const known = this.#tables.get(plan.name);
       if (known?.plan === planText) return known.table;
       const table = await this.#find(query, plan);
