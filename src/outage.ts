@@ -67,6 +67,7 @@ export function skippedReport(
     stale: true,
     generation,
     tables: {},
+    sourceRowsRead: 0,
     retries: 0,
     transport: 'none',
     warnings: [`The source is unavailable, and the cache is served as it is. ${error.message}`],

@@ -9,6 +9,12 @@ export interface TableCounters {
   readonly rowsQuarantined: number;
   /** Keys and values written to the cache, before LMDB's own overhead. */
   readonly bytesWritten: number;
+  /**
+   * What the source gave for the table: rows, again where one had to be asked for again, and entries of its change log.
+   * What it looked at besides to find them is not known here: a server's own count of rows read, by which it may bill,
+   * is not told by `@libsql/client`.
+   */
+  readonly sourceRowsRead: number;
 }
 
 /** How a table was brought up to date: read in full, by the source's change log, or by its cursor. */
@@ -62,6 +68,8 @@ export interface SyncReport {
   /** The generation that is served after this sync, or null when there is none yet. */
   readonly generation: number | null;
   readonly tables: Readonly<Record<string, TableReport>>;
+  /** What the source gave in all: for the tables, and to tell its schema and the state of its change logs. */
+  readonly sourceRowsRead: number;
   /** Requests that were sent again after a failure worth retrying. */
   readonly retries: number;
   /** How rows were read: `native` (SQLite file) or `client` (`@libsql/client`). */

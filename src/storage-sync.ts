@@ -49,6 +49,7 @@ import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
 import { planTables, type TablePlan } from './source/plan.js';
+import { RowTally } from './source/row-tally.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import { SyncRun } from './sync-run.js';
 import type { VerifyContext } from './verify/context.js';
@@ -379,18 +380,21 @@ export class StorageSync implements AsyncDisposable {
     let generation: GenerationRef | null = null;
     try {
       if (signal.aborted) throw new SyncAbortedError();
-      const { schema, transport, logs } = await pool.read('schema', { source });
+      const { schema, transport, logs, sourceRows } = await pool.read('schema', { source });
+      const tally = new RowTally();
+      tally.add(sourceRows);
       const { plans, warnings: planned } = planTables(schema, options.tables);
       const warnings = [...planned];
       const watch = new SchemaWatch({
         pool,
         source,
         version: schema.version,
+        tally,
         planTables: (now) => planTables(now, options.tables).plans,
       });
 
       // Before any row is read: what is read later holds all that these stand for.
-      const looks = await this.#lookAtCursors(source, plans);
+      const looks = await this.#lookAtCursors(source, plans, tally);
       warnings.push(...cursorWarnings(plans, looks), ...modeWarnings(plans, logs));
 
       const fingerprint = sourceFingerprint(options.source.url);
@@ -412,8 +416,20 @@ export class StorageSync implements AsyncDisposable {
 
       await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
-      const work = { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs };
-      const read = await this.#readAsPlanned({ ...work, watch, prepared: target.tables });
+      const read = await this.#readAsPlanned({
+        plans,
+        prepared: target.tables,
+        logs,
+        looks,
+        source,
+        generation,
+        stop,
+        meter,
+        startedAt,
+        maxLossShare,
+        watch,
+        tally,
+      });
       const { tables } = read;
       const renames = await this.#refuseLosses(
         { ...target, tables },
@@ -448,7 +464,7 @@ export class StorageSync implements AsyncDisposable {
       await this.#publish(target.manifest, generation, target.number);
       const published = { ...generation, unpublished: false, create: false };
       generation = null;
-      const validated = await this.#validate(source, published, plans, tables, read);
+      const validated = await this.#validate(source, published, plans, tables, read, tally);
       checks.push(...validated.checks);
       warnings.push(...validated.warnings);
       warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
@@ -461,6 +477,7 @@ export class StorageSync implements AsyncDisposable {
         transport,
         plans,
         checks,
+        sourceRows: tally.rows,
         number: target.number,
         ...read,
         counts,
@@ -478,12 +495,15 @@ export class StorageSync implements AsyncDisposable {
   async #lookAtCursors(
     source: SourceRef,
     plans: readonly TablePlan[],
+    tally: RowTally,
   ): Promise<readonly EncodedCursorLook[]> {
     const followed = plans.filter(
       ({ cursor, mode }) => cursor !== null && (mode === 'auto' || mode === 'cursor'),
     );
     if (followed.length === 0) return [];
-    return (await this.#pool().read('cursors', { source, plans: followed })).looks;
+    const { looks, sourceRows } = await this.#pool().read('cursors', { source, plans: followed });
+    tally.add(sourceRows);
+    return looks;
   }
 
   /** Reads the tables by a schema that holds all the while. What was read of a table that changed is given up. */
@@ -506,6 +526,7 @@ export class StorageSync implements AsyncDisposable {
   async #readTables(work: ReadWork): Promise<ReadResult> {
     const { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs, watch } =
       work;
+    const { tally } = work;
     const tables = [...work.prepared];
     const options = this.#options;
     const pool = this.#pool();
@@ -528,6 +549,7 @@ export class StorageSync implements AsyncDisposable {
       onRetries: (more) => {
         retries += more;
       },
+      onSourceRows: (rows) => tally.add(rows),
     };
     meter.begin(
       plans.length,
@@ -675,6 +697,7 @@ export class StorageSync implements AsyncDisposable {
     plans: readonly TablePlan[],
     tables: readonly PreparedTable[],
     { checkpoints }: ReadResult,
+    tally: RowTally,
   ): Promise<{ readonly checks: readonly ValidationCheck[]; readonly warnings: string[] }> {
     const { preset } = this.#options;
     const hasChanged = checkpoints.some(
@@ -684,7 +707,7 @@ export class StorageSync implements AsyncDisposable {
     const isWanted = preset !== undefined || plans.some(({ limit }) => limit !== null);
     if (!hasChanged || !isWanted) return { checks: [], warnings: [] };
     try {
-      const { checks } = await this.#pool().read('validate', {
+      const { checks, sourceRows } = await this.#pool().read('validate', {
         source,
         generation,
         preset,
@@ -695,6 +718,7 @@ export class StorageSync implements AsyncDisposable {
           inFull: tables[i]!.follows === null,
         })),
       });
+      tally.add(sourceRows);
       return { checks, warnings: [] };
     } catch (error) {
       if (error instanceof SyncAbortedError) throw error;
@@ -888,6 +912,10 @@ export class StorageSync implements AsyncDisposable {
       stale: Date.now() - result.asOf > this.#options.staleAfterMs,
       generation: result.number,
       tables: Object.fromEntries(reports),
+      sourceRowsRead: reports.reduce(
+        (sum, [, report]) => sum + report.sourceRowsRead,
+        result.sourceRows,
+      ),
       retries: result.retries,
       transport: result.transport,
       warnings: [...result.warnings, ...changed, ...this.#presetWarnings(plans), ...quarantined],
@@ -977,6 +1005,8 @@ interface ReadWork {
   readonly startedAt: number;
   readonly maxLossShare: number;
   readonly watch: SchemaWatch;
+  /** Counts what the source gives beside the rows of tables and their logs. */
+  readonly tally: RowTally;
 }
 
 interface ReadResult {
@@ -1001,6 +1031,8 @@ interface ReportInput extends ReadResult {
   readonly transport: string;
   readonly plans: readonly TablePlan[];
   readonly checks: readonly ValidationCheck[];
+  /** Rows that the source gave beside those of tables. */
+  readonly sourceRows: number;
   readonly counts: readonly StoredCount[];
   readonly number: number;
   readonly renames: readonly TableRename[];

@@ -66,6 +66,7 @@ export const ZERO_COUNTERS: TableCounters = {
   rowsDeleted: 0,
   rowsQuarantined: 0,
   bytesWritten: 0,
+  sourceRowsRead: 0,
 };
 
 /** How far one key range of a table has come. */

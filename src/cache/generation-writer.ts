@@ -93,6 +93,8 @@ export interface EncodedRows {
   /** The keys of those that are not. */
   readonly removed: readonly Uint8Array[];
   readonly rejected: readonly RejectedRow[];
+  /** Rows and entries of the log that the source gave. */
+  readonly sourceRows: number;
 }
 
 /** Rows that a sweep of keys found missing. */
@@ -131,6 +133,8 @@ export interface BatchWrite {
   readonly rejected: readonly RejectedRow[];
   readonly position: Uint8Array | null;
   readonly done: boolean;
+  /** Rows that the source gave for it. */
+  readonly sourceRows: number;
 }
 
 export interface SweepProgress {
@@ -328,7 +332,7 @@ export class GenerationWriter {
           done: write.done,
         }),
         counters: checkpoint.keySweep
-          ? withKeysRead(checkpoint.counters, batch.count + rejected.length)
+          ? withKeysRead(checkpoint.counters, write)
           : added(checkpoint.counters, write, tally, 0),
         updatedAt: Date.now(),
       };
@@ -781,14 +785,21 @@ interface Tally {
 
 const NOTHING_PUT: Tally = { written: 0, added: 0, bytes: 0 };
 
-function withKeysRead(counters: TableCounters, keys: number): TableCounters {
-  return { ...counters, rowsRead: counters.rowsRead + keys };
+function withKeysRead(
+  counters: TableCounters,
+  { batch, rejected, sourceRows }: BatchWrite,
+): TableCounters {
+  return {
+    ...counters,
+    rowsRead: counters.rowsRead + batch.count + rejected.length,
+    sourceRowsRead: counters.sourceRowsRead + sourceRows,
+  };
 }
 
 /** What a batch and the rows deleted with it add to a table's counters. */
 function added(
   counters: TableCounters,
-  { batch, rejected }: Pick<BatchWrite, 'batch' | 'rejected'>,
+  { batch, rejected, sourceRows }: Pick<BatchWrite, 'batch' | 'rejected' | 'sourceRows'>,
   tally: { readonly written: number; readonly bytes: number },
   deleted: number,
 ): TableCounters {
@@ -799,6 +810,7 @@ function added(
     rowsDeleted: counters.rowsDeleted + deleted,
     rowsQuarantined: counters.rowsQuarantined + rejected.length,
     bytesWritten: counters.bytesWritten + tally.bytes,
+    sourceRowsRead: counters.sourceRowsRead + sourceRows,
   };
 }
 

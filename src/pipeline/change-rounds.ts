@@ -32,6 +32,7 @@ export async function followChanges(
     context.throwIfAborted();
     const round = await pool.read('changes', { source, tables: behind, bounds });
     context.onRetries(round.retries);
+    context.onSourceRows(round.sourceRows);
     const told = round.changes.flatMap((change, at) => {
       const { i, plan } = behind[at]!;
       if (change) return [{ i, plan, change }];

@@ -89,6 +89,7 @@ async function readStep(
     removed: keysWithoutRows(page.gone, batch),
     rejected: page.rejected,
     rowsRead: page.rows,
+    sourceRows: page.sourceRows,
     cursor: { ...nextPosition(plan, cursor, page.scan), step: cursor.step + 1 },
   };
   return { step, bytes: page.bytes };
@@ -141,6 +142,7 @@ export async function readRowsByKey(
     rejected: page.rejected,
     position: encodePosition(page.position),
     done: page.done,
+    sourceRows: page.sourceRows,
     nextMaxRows: page.nextMaxRows,
   };
 }

@@ -82,11 +82,9 @@ async function fetchRows(
     });
     context.onRetries(page.retries);
     refuseRejected(context, plan, page.rejected);
-    const { batch, rejected } = page;
-    await pool.write('insertMissed', { generation, rows: { tableId, batch, rejected } }, [
-      batch.arena,
-      batch.spans,
-    ]);
+    const { batch, rejected, sourceRows } = page;
+    const rows = { tableId, batch, rejected, sourceRows };
+    await pool.write('insertMissed', { generation, rows }, [batch.arena, batch.spans]);
     if (page.done) return;
     position = page.position;
   }

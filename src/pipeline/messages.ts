@@ -39,6 +39,8 @@ export interface EncodedPage {
   readonly position: Uint8Array | null;
   /** True when nothing lies behind, or nothing more in the range. */
   readonly done: boolean;
+  /** Rows that the source gave for it. */
+  readonly sourceRows: number;
   readonly nextMaxRows: number;
   /** Requests sent again since the last page of this thread. */
   readonly retries: number;
@@ -56,12 +58,14 @@ export interface SyncReaderTasks {
       readonly transport: string;
       /** The change logs that can be relied on, with their newest versions. */
       readonly logs: readonly LogState[];
+      /** Rows that the source gave to tell all this. */
+      readonly sourceRows: number;
     };
   };
   /** The version of the schema: see `SourceSchema`. */
   readonly schemaVersion: {
     readonly request: { readonly source: SourceRef };
-    readonly response: { readonly version: number | null };
+    readonly response: { readonly version: number | null; readonly sourceRows: number };
   };
   readonly count: {
     readonly request: { readonly source: SourceRef; readonly plan: TablePlan };
@@ -100,7 +104,10 @@ export interface SyncReaderTasks {
   /** How cursors stand. Asked before any row is read. */
   readonly cursors: {
     readonly request: { readonly source: SourceRef; readonly plans: readonly TablePlan[] };
-    readonly response: { readonly looks: readonly EncodedCursorLook[] };
+    readonly response: {
+      readonly looks: readonly EncodedCursorLook[];
+      readonly sourceRows: number;
+    };
   };
   /** Steps of rounds that are under way, all of one snapshot of the source. */
   readonly cursorSteps: {
@@ -166,6 +173,8 @@ export interface EncodedRound {
   readonly changes: readonly (EncodedChanges | null)[];
   /** True when no change lies behind, in any of the tables. */
   readonly complete: boolean;
+  /** Rows that the source gave beside those of the tables and their logs. */
+  readonly sourceRows: number;
   readonly retries: number;
 }
 

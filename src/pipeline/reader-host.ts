@@ -7,6 +7,7 @@ import { readScopedChanges } from '../source/scoped-changes.js';
 import { countRows, introspect, readVersion } from '../source/introspection.js';
 import { acknowledgement, isKept, readKeptChanges, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
+import { RowTally } from '../source/row-tally.js';
 import { findBoundary, readPage } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
 import { quoteIdentifier } from '../source/sql.js';
@@ -66,9 +67,11 @@ export class ReaderHost {
     source,
   }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
     return await this.#on(source, async (connection) => {
-      const schema = await introspect(connection.query);
-      const logs = await readLogStates(connection.query, schema);
-      return { schema, transport: connection.transport, logs };
+      const tally = new RowTally();
+      const query = tally.over(connection.query);
+      const schema = await introspect(query);
+      const logs = await readLogStates(query, schema);
+      return { schema, transport: connection.transport, logs, sourceRows: tally.rows };
     });
   }
 
@@ -76,8 +79,9 @@ export class ReaderHost {
     source,
   }: ReaderTasks['schemaVersion']['request']): Promise<ReaderTasks['schemaVersion']['response']> {
     return await this.#on(source, async (connection) => {
-      const { version } = await readVersion(connection.query);
-      return { version };
+      const tally = new RowTally();
+      const { version } = await readVersion(tally.over(connection.query));
+      return { version, sourceRows: tally.rows };
     });
   }
 
@@ -114,6 +118,7 @@ export class ReaderHost {
         rejected: page.rejected,
         position: encodePosition(page.position),
         done: page.done,
+        sourceRows: page.sourceRows,
         nextMaxRows: page.nextMaxRows,
         retries: this.#newRetries(source.session, connection),
       };
@@ -139,7 +144,11 @@ export class ReaderHost {
     source,
     plans,
   }: ReaderTasks['cursors']['request']): Promise<ReaderTasks['cursors']['response']> {
-    return await this.#on(source, async ({ query }) => ({ looks: await lookAt(query, plans) }));
+    return await this.#on(source, async ({ query }) => {
+      const tally = new RowTally();
+      const looks = await lookAt(tally.over(query), plans);
+      return { looks, sourceRows: tally.rows };
+    });
   }
 
   async cursorSteps(
@@ -195,19 +204,24 @@ export class ReaderHost {
     const round: (EncodedChanges | null)[] = [];
     let { maxRows, maxBytes } = bounds;
     let complete = true;
-    const kept = await readKeptChanges(query);
+    const others = new RowTally();
+    const kept = await readKeptChanges(others.over(query));
     for (const { plan, tableId, own, scopes } of tables) {
-      if (maxRows <= 0 || maxBytes <= 0) return { changes: round, complete: false };
+      if (maxRows <= 0 || maxBytes <= 0) {
+        return { changes: round, complete: false, sourceRows: others.rows };
+      }
       const builder = new BatchBuilder(plan, this.#checksum);
       const left = { ...bounds, maxRows, maxBytes };
       if (![own, ...scopes].every((window) => isKept(kept, window))) {
         round.push(null);
         continue;
       }
+      const tally = new RowTally();
       const found = isScoped(plan)
-        ? await readScopedChanges(connection, query, plan, own, scopes, bounds, builder)
-        : await readChanges(connection, query, plan, own, left, builder);
+        ? await readScopedChanges(connection, query, plan, own, scopes, bounds, builder, tally)
+        : await readChanges(connection, query, plan, own, left, builder, tally);
       if (found === null) {
+        others.add(tally.rows);
         round.push(null);
         continue;
       }
@@ -220,12 +234,13 @@ export class ReaderHost {
         batch,
         removed: keysWithoutRows(found.keys, batch),
         rejected: found.page.rejected,
+        sourceRows: tally.rows,
       });
       maxRows -= found.count;
       maxBytes -= found.page.bytes;
       complete &&= found.complete;
     }
-    return { changes: round, complete };
+    return { changes: round, complete, sourceRows: others.rows };
   }
 
   /** Gives up a session: what it waits for fails at once, and its connection is closed. */

@@ -2,6 +2,7 @@ import { schemaChange } from '../cache/schema-change.js';
 import { SourceError } from '../errors.js';
 import { foldName, type SourceSchema } from '../source/introspection.js';
 import type { TablePlan } from '../source/plan.js';
+import type { RowTally } from '../source/row-tally.js';
 import type { SourceRef } from './messages.js';
 import type { WorkerPool } from './worker-pool.js';
 
@@ -10,6 +11,8 @@ export interface SchemaWatchOptions {
   readonly source: SourceRef;
   /** The schema's version that the plans were made for, or null where the source does not tell. */
   readonly version: number | null;
+  /** Counts what the source gives to tell its schema. */
+  readonly tally: RowTally;
   readonly planTables: (schema: SourceSchema) => readonly TablePlan[];
 }
 
@@ -43,10 +46,13 @@ export class SchemaWatch {
   /** @throws {SourceError} `SOURCE_SCHEMA_CHANGED` when what was read by one of these plans need not be right. */
   async check(plans: readonly TablePlan[]): Promise<void> {
     if (plans.length === 0) return;
-    const { pool, source } = this.#options;
-    const { version } = await pool.read('schemaVersion', { source });
+    const { pool, source, tally } = this.#options;
+    const { version, sourceRows } = await pool.read('schemaVersion', { source });
+    tally.add(sourceRows);
     if (version === null || version !== this.#version) {
-      const { schema } = await pool.read('schema', { source });
+      const read = await pool.read('schema', { source });
+      tally.add(read.sourceRows);
+      const { schema } = read;
       this.#plans = this.#planNow(schema);
       this.#version = schema.version;
     }

@@ -17,6 +17,8 @@ export interface SyncContext extends PageStreamContext {
   readonly maxLossShare: number;
   readonly schema: SchemaWatch;
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
+  /** Told of rows that the source gave beside those of tables and their logs. */
+  readonly onSourceRows: (rows: number) => void;
 }
 
 /** Kept for reuse: one for each page that may be under way. */
@@ -82,13 +84,20 @@ export async function commit(
   page: EncodedPage,
 ): Promise<TableCheckpoint> {
   context.throwIfAborted();
-  const { batch, rejected, position, done } = page;
+  const { batch, rejected, position, done, sourceRows } = page;
+  const write = {
+    tableId,
+    lane: 0,
+    sequence: lane.sequence + 1,
+    batch,
+    rejected,
+    position,
+    done,
+    sourceRows,
+  };
   const { checkpoint, spare } = await context.pool.write(
     'write',
-    {
-      generation: context.generation,
-      write: { tableId, lane: 0, sequence: lane.sequence + 1, batch, rejected, position, done },
-    },
+    { generation: context.generation, write },
     [batch.arena, batch.spans],
   );
   const reusable = spare.arena.byteLength <= 2 * context.bounds.maxBytes;

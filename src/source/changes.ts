@@ -6,6 +6,7 @@ import type { Page, PageBounds } from './page.js';
 import { readPageWithin } from './page-reader.js';
 import type { TablePlan } from './plan.js';
 import { exactCell } from './projection.js';
+import type { RowTally } from './row-tally.js';
 import type { RowSink } from './row-sink.js';
 import { decodeExact } from './sql-page.js';
 import { quoteIdentifier } from './sql.js';
@@ -46,6 +47,7 @@ export interface ChangedKey {
  * Reads the changes behind a version, in their order, and gives the rows as they are now to a sink.
  *
  * @param query asks within one snapshot: what has no row in it is deleted.
+ * @param tally counts the rows and entries of the log that the source gives.
  */
 export async function readChanges(
   connection: SourceConnection,
@@ -54,6 +56,7 @@ export async function readChanges(
   own: LogWindow,
   bounds: PageBounds,
   sink: RowSink,
+  tally: RowTally,
 ): Promise<Changes> {
   for (let limit = bounds.maxRows; ;) {
     const { count, version } = await findRun(query, own, limit);
@@ -68,10 +71,13 @@ export async function readChanges(
       { ...bounds, maxRows: count + 1 },
       sink,
     );
+    // One row told of the run.
+    tally.add(1 + page.sourceRows);
     if (page.done || count <= 1) {
       const keys = eachHasItsRow(plan, count, page)
         ? []
         : await readKeys(query, plan, own, version);
+      tally.add(keys.length);
       return { count, keys, page, version, scopeVersions: [], complete: count < limit };
     }
     // They were too many bytes.

@@ -37,6 +37,8 @@ export interface CursorPage {
   readonly scan: CursorScan;
   /** Rows that the source has, dead ones among them. */
   readonly rows: number;
+  /** Rows that the source gave for it. */
+  readonly sourceRows: number;
   readonly bytes: number;
   readonly rejected: Page['rejected'];
   /** Keys of which there is no row, unless the sink took one. */
@@ -112,7 +114,8 @@ async function readRows(
   const rows = page.taken + rejected.length;
   // What cannot be cached any more must not stay as it was.
   const gone = rejected.length > 0 ? await readKeys(query, plan, only, start, rows) : [];
-  return { position, done, bytes, rejected, rows, gone: gone.map(({ key }) => key) };
+  const sourceRows = page.sourceRows + gone.length;
+  return { position, done, bytes, rejected, rows, sourceRows, gone: gone.map(({ key }) => key) };
 }
 
 async function readDead(
@@ -132,6 +135,7 @@ async function readDead(
     bytes: found.length * KEY_BYTES,
     rejected: [],
     rows: found.length,
+    sourceRows: found.length,
     gone: found.map(({ key }) => key),
   };
 }

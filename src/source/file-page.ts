@@ -40,6 +40,8 @@ const MINUS = 0x2d - DIGIT_0;
 export class FilePageReader {
   readonly #request: PageRequest;
   readonly #sql: SqlPageReader;
+  /** Rows found so far where they are stored. */
+  #storedRows = 0;
 
   constructor(request: PageRequest) {
     const { bounds } = request;
@@ -89,6 +91,7 @@ export class FilePageReader {
         this.#request.bounds,
         this.#request.sink,
       );
+      this.#storedRows += stored.rows;
       if (stored.complete) {
         return await this.#page(
           query,
@@ -113,6 +116,7 @@ export class FilePageReader {
       this.#request.bounds,
       this.#request.sink,
     );
+    this.#storedRows += stored.rows;
     return await this.#page(query, stored, stored.complete && stored.rows < maxRows);
   }
 
@@ -129,6 +133,7 @@ export class FilePageReader {
       position,
       done,
       bytes,
+      sourceRows: this.#storedRows + this.#sql.sourceRows,
       nextMaxRows: nextMaxRows(this.#request.bounds, rows, bytes),
     };
   }

@@ -32,6 +32,8 @@ export interface Page {
   readonly done: boolean;
   /** Bytes of row data, estimated. */
   readonly bytes: number;
+  /** Rows that the source gave for this page: more than it has where some had to be asked for again. */
+  readonly sourceRows: number;
   /** How many rows to ask for next, from the sizes seen. */
   readonly nextMaxRows: number;
 }

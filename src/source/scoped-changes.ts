@@ -9,6 +9,7 @@ import type { PlanScope, TablePlan } from './plan.js';
 import { exactCell } from './projection.js';
 import type { RowSink } from './row-sink.js';
 import { decodeExact } from './sql-page.js';
+import type { RowTally } from './row-tally.js';
 import { quoteIdentifier } from './sql.js';
 
 /** Of each change there may come the changed row, and a row on either side of the limit. */
@@ -22,18 +23,21 @@ const ROWS_OF_A_CHANGE = 3;
  * other way round, is one of the n, or its rank is now within n of N: each change moves the others by one rank at most.
  * So those rows are looked at besides the changed ones; and of a table that refers to it, the rows that refer to them.
  *
- * @param query asks within one snapshot.
+ * @param asked asks within one snapshot.
+ * @param tally counts the rows and entries of logs that the source gives.
  * @returns null where that is more than a page: the table is then better read in full.
  */
 export async function readScopedChanges(
   connection: SourceConnection,
-  query: Query,
+  asked: Query,
   plan: TablePlan,
   own: LogWindow,
   scopes: readonly LogWindow[],
   bounds: PageBounds,
   sink: RowSink,
+  tally: RowTally,
 ): Promise<Changes | null> {
+  const query = tally.over(asked);
   const windows = [own, ...scopes];
   const sizes = await readSizes(query, windows);
   const changed = sizes.reduce((sum, { count }) => sum + count, 0);
@@ -62,7 +66,8 @@ export async function readScopedChanges(
       ? plan.order.slice(1).map((term) => ({ ...term, descending: false }))
       : plan.order,
   };
-  const page = await readPageWithin(query, connection, scoped, null, bounds, sink);
+  const page = await readPageWithin(asked, connection, scoped, null, bounds, sink);
+  tally.add(page.sourceRows);
   return page.done ? { count: changed, keys, page, ...told } : null;
 }
 
@@ -72,6 +77,7 @@ const EMPTY_PAGE = {
   position: null,
   done: true,
   bytes: 0,
+  sourceRows: 0,
   nextMaxRows: 1,
 } as const;
 

@@ -12,6 +12,7 @@ import {
 import type { PageRequest } from './page-request.js';
 import { projectionOf, type Projection } from './projection.js';
 import { invalidTextReason } from './row-sink.js';
+import { RowTally } from './row-tally.js';
 import { samePosition } from './scan.js';
 import { quoteIdentifier } from './sql.js';
 import { decodeText } from './stored/stored-record.js';
@@ -30,12 +31,19 @@ const PIECE_BYTES = 4 * 1024 * 1024;
 export class SqlPageReader {
   readonly #request: PageRequest;
   #lists: Projection | null = null;
+  readonly #tally = new RowTally();
 
   constructor(request: PageRequest) {
     this.#request = request;
   }
 
-  async read(query: Query): Promise<Page> {
+  /** Rows that the source has given so far, whole or in part. */
+  get sourceRows(): number {
+    return this.#tally.rows;
+  }
+
+  async read(asked: Query): Promise<Page> {
+    const query = this.#tally.over(asked);
     const { plain, oversizeAt } = this.#projection;
     const found = await this.#request.scan.select(
       query,
@@ -58,7 +66,8 @@ export class SqlPageReader {
   }
 
   /** Every row of the page by the exact list. */
-  async readExactly(query: Query): Promise<Page> {
+  async readExactly(asked: Query): Promise<Page> {
+    const query = this.#tally.over(asked);
     const { size } = this.#projection;
     const sizes = await this.#request.scan.select(
       query,
@@ -74,17 +83,17 @@ export class SqlPageReader {
 
   /** One row by the exact list. Its TEXT may be {@link InvalidText}. */
   async readRow(query: Query, row: RowRef): Promise<Cell[]> {
-    return await this.#oneRow(query, this.#projection.exact, row);
+    return await this.#oneRow(this.#tally.over(query), this.#projection.exact, row);
   }
 
   /** One row with TEXT and BLOB outside the key left out. */
   async keysOfRow(query: Query, row: RowRef): Promise<Cell[]> {
-    return await this.#oneRow(query, this.#projection.keys, row);
+    return await this.#oneRow(this.#tally.over(query), this.#projection.keys, row);
   }
 
   /** The bytes of one row, a number or NULL counted as nine. */
   async sizeOfRow(query: Query, row: RowRef): Promise<number> {
-    const [size] = await this.#oneRow(query, this.#projection.size, row);
+    const [size] = await this.#oneRow(this.#tally.over(query), this.#projection.size, row);
     return Number(size);
   }
 
@@ -166,6 +175,7 @@ export class SqlPageReader {
       position,
       done,
       bytes,
+      sourceRows: this.sourceRows,
       nextMaxRows: nextMaxRows(this.#request.bounds, seen, bytes),
     };
   }
@@ -184,7 +194,7 @@ export class SqlPageReader {
     const limit = this.#request.connection.maxResponseBytes;
     if (limit !== null && run.bytes > limit * RESPONSE_SHARE) {
       return await this.#request.connection.snapshot(
-        (snapshot) => this.#readInPieces(snapshot, position),
+        (snapshot) => this.#readInPieces(this.#tally.over(snapshot), position),
         this.#request.signal,
       );
     }

@@ -2,6 +2,7 @@ import type { Query } from '../source/connection.js';
 import { readChanges } from '../source/changes.js';
 import { logName } from '../source/change-log/layout.js';
 import { countRows } from '../source/introspection.js';
+import { RowTally } from '../source/row-tally.js';
 import { quoteIdentifier } from '../source/sql.js';
 import type { PageBounds } from '../source/page.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
@@ -55,7 +56,15 @@ async function growthOf(
   for (let after = log.after; ;) {
     const builder = new BatchBuilder(plan, checksum);
     const window = { log: log.number, logId: log.logId, after };
-    const found = await readChanges(connection, query, plan, window, BOUNDS, builder);
+    const found = await readChanges(
+      connection,
+      query,
+      plan,
+      window,
+      BOUNDS,
+      builder,
+      new RowTally(),
+    );
     const batch = builder.finish();
     const arena = Buffer.from(batch.arena);
     for (const { keyStart, valueStart } of recordsOf(batch)) {

@@ -1,6 +1,7 @@
 import type { ValidationCheck } from '../report.js';
 import { readPage } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
+import type { RowTally } from '../source/row-tally.js';
 import { decodeRecord } from '../cache/record.js';
 import { compareIndexed } from '../cache/index-key.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
@@ -17,12 +18,14 @@ const NEWEST_ROWS = 10;
 export async function checkNewest(
   target: LookTarget,
   bounds: PageBounds,
+  tally: RowTally,
 ): Promise<ValidationCheck> {
   const { connection, checksum, plan, signal } = target;
   const count = Math.min(NEWEST_ROWS, plan.limit!.count);
   const builder = new BatchBuilder(plan, checksum);
   const asked = { ...bounds, maxRows: count };
-  await readPage(connection, plan, null, asked, builder, signal);
+  const page = await readPage(connection, plan, null, asked, builder, signal);
+  tally.add(page.sourceRows);
   const { present, missing, since } = holdNewest(target, builder);
   const later = since === 0 ? '' : `, ${since} written after it was read`;
   return {

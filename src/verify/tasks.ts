@@ -163,7 +163,11 @@ export interface VerifyTasks {
       readonly preset: 'memory' | undefined;
       readonly bounds: PageBounds;
     };
-    readonly response: { readonly checks: readonly ValidationCheck[] };
+    readonly response: {
+      readonly checks: readonly ValidationCheck[];
+      /** Rows that the source gave for them. */
+      readonly sourceRows: number;
+    };
   };
   /** Counts a table's rows in the source, and what its change log says of the difference. */
   readonly compareCount: {

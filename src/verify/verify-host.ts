@@ -5,6 +5,7 @@ import type { ValidationCheck } from '../report.js';
 import { openGeneration } from '../pipeline/writer-host.js';
 import type { SourceConnection } from '../source/connection.js';
 import type { TablePlan } from '../source/plan.js';
+import { RowTally } from '../source/row-tally.js';
 import type { Checksum } from '../transform/checksum.js';
 import { compareCount } from './compare-count.js';
 import { comparePage } from './compare-page.js';
@@ -99,17 +100,20 @@ export class VerifyHost {
   async validate(request: Request<'validate'>): Response<'validate'> {
     const { source, generation, tables, preset, bounds } = request;
     const checks: ValidationCheck[] = [];
+    const tally = new RowTally();
     for (const { tableId, plan } of tables) {
       if (plan.limit === null) continue;
       const asked = { source, generation, tableId, plan };
-      checks.push(await this.#looking(asked, async (target) => await checkNewest(target, bounds)));
+      checks.push(
+        await this.#looking(asked, async (target) => await checkNewest(target, bounds, tally)),
+      );
     }
-    if (preset === undefined) return { checks };
+    if (preset === undefined) return { checks, sourceRows: tally.rows };
     return await this.#on(source, async (connection, signal) => {
       const environment = this.#environment(source.session, generation);
-      const { query } = connection;
+      const query = tally.over(connection.query);
       const found = await validateMemory(environment, this.#checksum, query, tables, signal);
-      return { checks: [...checks, ...found] };
+      return { checks: [...checks, ...found], sourceRows: tally.rows };
     });
   }
 

@@ -63,6 +63,7 @@ void describe('sync and rebuild', () => {
       rowsUnchanged: 0,
       rowsDeleted: 0,
       rowsQuarantined: 0,
+      sourceRowsRead: 2500,
       resumed: false,
     });
 
