@@ -25,6 +25,7 @@ export const FIGURE_TEXT: Readonly<Record<FigureName, FigureText>> = {
   loopDelayP99Ms: { title: 'loop p99 ms', unit: 'ms', format: milliseconds },
   loopDelayMaxMs: { title: 'loop max ms', unit: 'ms', format: milliseconds },
   diskBytes: { title: 'disk MB', unit: 'MB', format: megabytes },
+  sourceRows: { title: 'source rows', unit: 'rows', format: count },
   otherCores: { title: 'others', unit: 'cores', format: (value) => value.toFixed(2) },
 };
 

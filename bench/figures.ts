@@ -13,6 +13,8 @@ export interface Figures {
   readonly loopDelayMaxMs: number;
   /** Of the files that the target left. */
   readonly diskBytes: number;
+  /** What the source gave, where that is told. */
+  readonly sourceRows: number | null;
   /** Cores that the rest of the machine kept busy meanwhile, on average: the less, the better the other figures. */
   readonly otherCores: number;
 }
@@ -29,5 +31,6 @@ export const FIGURE_NAMES: readonly FigureName[] = [
   'loopDelayP99Ms',
   'loopDelayMaxMs',
   'diskBytes',
+  'sourceRows',
   'otherCores',
 ];

@@ -13,6 +13,7 @@ export function reportTable(trial: TrialSummary): string {
     figureTable(trial),
   ];
   if (trial.ratios.length > 0) sections.push(ratioTable(trial));
+  if (trial.parts.length > 0) sections.push(partTable(trial));
   if (trial.goals.length > 0) sections.push(goalLines(trial.goals));
   return sections.join('\n\n');
 }
@@ -47,6 +48,30 @@ function ratioTable({ targets, ratios }: TrialSummary): string {
       ratioText(figures.rowsPerSecond),
       ratioText(figures.wallMs),
       ratioText(figures.cpuUsPerRow),
+    ]),
+  );
+}
+
+function partTable({ targets, parts }: TrialSummary): string {
+  const right = (title: string) => ({ title, align: 'right' as const });
+  const [, ...others] = targets;
+  return textTable(
+    [
+      { title: 'part' },
+      right('rows'),
+      ...targets.map(({ target }) => right(`${target.title}, us/row`)),
+      ...others.flatMap(({ target }) => [
+        { title: `wall against ${target.title}` },
+        { title: `CPU against ${target.title}` },
+      ]),
+      ...targets.map(({ target }) => right(`${target.title}, bytes/row`)),
+    ],
+    parts.map((part) => [
+      part.name,
+      part.rows.toLocaleString('en'),
+      ...part.targets.map(({ usPerRow }) => usPerRow?.median.toFixed(1) ?? '-'),
+      ...part.ratios.flatMap(({ wall, cpu }) => [ratioText(wall), ratioText(cpu)]),
+      ...part.targets.map(({ bytesPerRow }) => bytesPerRow.median.toFixed(0)),
     ]),
   );
 }

@@ -48,6 +48,8 @@ async function runTrial({ program, context }: TrialRunSpec): Promise<TrialRunRes
       peakRssBytes: peak?.peakResidentBytes ?? process.resourceUsage().maxRSS * 1024,
       loopDelayP99Ms: delayMs(loopDelay.percentile(99)),
       loopDelayMaxMs: delayMs(loopDelay.max),
+      sourceRows: prepared.sourceRows?.() ?? null,
+      parts: prepared.parts?.() ?? [],
     };
   } finally {
     await prepared.close();

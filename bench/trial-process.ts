@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SourceTable } from './data/data-file.js';
 import type { Figures } from './figures.js';
+import type { Part } from './part.js';
 import { readProcessMemory } from './process-memory.js';
 import { scratchDirectory } from './scratch.js';
 import type { TargetProgram } from './targets/target-table.js';
@@ -26,7 +27,9 @@ export interface TrialRunRequest {
  *
  * @throws {Error} when the process fails, or when rows are missing at the end.
  */
-export async function runTrialProcess(request: TrialRunRequest): Promise<Figures> {
+export async function runTrialProcess(
+  request: TrialRunRequest,
+): Promise<{ readonly figures: Figures; readonly parts: readonly Part[] }> {
   const runs = scratchDirectory('runs');
   mkdirSync(runs, { recursive: true });
   const directory = mkdtempSync(join(runs, 'run-'));
@@ -35,7 +38,7 @@ export async function runTrialProcess(request: TrialRunRequest): Promise<Figures
     const spec: TrialRunSpec = { program, context: { url, tables, directory } };
     const { result, peakAnonBytes } = await runProcess(spec, request);
     refuseMissingRows(program, tables, result);
-    return {
+    const figures: Figures = {
       rows: result.rows,
       wallMs: result.wallMs,
       rowsPerSecond: (result.rows / result.wallMs) * 1000,
@@ -48,8 +51,10 @@ export async function runTrialProcess(request: TrialRunRequest): Promise<Figures
       loopDelayP99Ms: result.loopDelayP99Ms,
       loopDelayMaxMs: result.loopDelayMaxMs,
       diskBytes: bytesUnder(directory),
+      sourceRows: result.sourceRows,
       otherCores: result.otherCpuUs / (1000 * result.wallMs),
     };
+    return { figures, parts: result.parts };
   } finally {
     rmSync(directory, { recursive: true, force: true });
   }

@@ -2,6 +2,7 @@ import { pathToFileURL } from 'node:url';
 import { type DataServer, startDataServer } from './data-server.js';
 import { ensureDataFile } from './data/data-file.js';
 import type { Figures } from './figures.js';
+import type { Part } from './part.js';
 import { runTrialProcess } from './trial-process.js';
 import type { Trial, TrialTarget } from './trials.js';
 
@@ -18,6 +19,7 @@ export interface Run {
   readonly round: number;
   readonly target: TrialTarget;
   readonly figures: Figures;
+  readonly parts?: readonly Part[];
 }
 
 /** The runs of a trial: each round runs every target once, so that what disturbs the machine disturbs them alike. */
@@ -30,7 +32,7 @@ export async function* runRounds(
   for (let round = 0; round <= rounds; round++) {
     for (const target of trial.targets) {
       signal?.throwIfAborted();
-      const figures = await runTrialProcess({
+      const { figures, parts } = await runTrialProcess({
         program: target.program,
         url: await sources.urlFor(target),
         tables: data.tables,
@@ -40,7 +42,7 @@ export async function* runRounds(
             : `${profileDirectory}/${trial.id}/${target.id}`,
         signal,
       });
-      yield { round, target, figures };
+      yield { round, target, figures, parts };
     }
   }
 }

@@ -1,3 +1,4 @@
+import type { Part } from './part.js';
 import type { TargetContext } from './targets/target.js';
 import type { TargetProgram } from './targets/target-table.js';
 
@@ -20,4 +21,6 @@ export interface TrialRunResult {
   readonly peakRssBytes: number;
   readonly loopDelayP99Ms: number;
   readonly loopDelayMaxMs: number;
+  readonly sourceRows: number | null;
+  readonly parts: readonly Part[];
 }

@@ -1,4 +1,5 @@
 import { FIGURE_NAMES, type FigureName, type Figures } from './figures.js';
+import { summarizeParts, type PartSummary } from './part-summary.js';
 import { type Spread, spreadOf } from './spread.js';
 import type { Run } from './trial-rounds.js';
 import type { Goal, Trial, TrialTarget } from './trials.js';
@@ -34,6 +35,7 @@ export interface TrialSummary {
   readonly targets: readonly TargetSummary[];
   readonly ratios: readonly RatioSummary[];
   readonly goals: readonly GoalSummary[];
+  readonly parts: readonly PartSummary[];
 }
 
 /** Puts together what the rounds of a trial have shown, without the warm-up. */
@@ -55,6 +57,10 @@ export function summarizeTrial(trial: Trial, runs: readonly Run[]): TrialSummary
     rounds: first?.runs.length ?? 0,
     targets,
     ratios,
+    parts: summarizeParts(
+      trial.targets.map(({ id }) => id),
+      runs,
+    ),
     goals: trial.goals.flatMap((goal) => {
       const figures =
         goal.against === undefined

@@ -11,10 +11,13 @@ const ONE_IN = 100;
 /** A sync by the change log when nothing changed. */
 export const noChange: Target = afterChanges(() => undefined);
 
-/** A sync by the change log of one row in a hundred, spread over the keys. */
+/** A sync by the change log of one row in a hundred, spread over the keys, each with another value than before. */
 export const onePercent: Target = afterChanges((database, { name, columns, key }) => {
   const column = columns.find((each) => each !== key)!;
-  database.exec(`UPDATE ${name} SET ${column} = ${column} WHERE rowid % ${ONE_IN} = 0`);
+  database.exec(
+    `UPDATE ${name} SET ${column} = CASE typeof(${column}) WHEN 'text' THEN ${column} || '!' ELSE ${column} + 1 END ` +
+      `WHERE rowid % ${ONE_IN} = 0`,
+  );
 });
 
 /** What is not measured: a copy of the file with a change log, a first sync, then the changes. */
@@ -40,15 +43,18 @@ function afterChanges(
       const database = new Database(file);
       for (const table of tables) change(database, table);
       database.close();
+      let sourceRows = 0;
       const count = () =>
         tables.reduce((rows, { name }) => rows + sync.cache.table(name).count(), 0);
       return {
         run: async () => {
-          const { mode } = await sync.sync();
+          const { mode, sourceRowsRead } = await sync.sync();
           if (mode !== 'incremental') throw new Error(`The sync was ${mode}.`);
+          sourceRows = sourceRowsRead;
           return count();
         },
         countKept: count,
+        sourceRows: () => sourceRows,
         close: async () => await sync.close(),
       };
     },

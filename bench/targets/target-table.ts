@@ -8,6 +8,8 @@ export const TARGET_LOADERS = {
   'storage-sync': async (): Promise<Target> => (await import('./storage-sync.js')).storageSync,
   'no-change': async (): Promise<Target> => (await import('./changed-source.js')).noChange,
   'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
+  'plain-writes': async (): Promise<Target> => (await import('./source-writes.js')).plainWrites,
+  'logged-writes': async (): Promise<Target> => (await import('./source-writes.js')).loggedWrites,
   'hand-written-loop': async (): Promise<Target> =>
     (await import('./hand-written-loop.js')).handWrittenLoop,
   'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,

@@ -1,4 +1,5 @@
 import type { SourceTable } from '../data/data-file.js';
+import type { Part } from '../part.js';
 
 export interface TargetContext {
   readonly url: string;
@@ -18,5 +19,9 @@ export interface TargetRun {
   run(): Promise<number>;
   /** The rows that are now kept, counted after the clock has stopped; null where none are. */
   countKept(): number | null;
+  /** What the source gave in the run, where the target knows. */
+  sourceRows?(): number;
+  /** Parts of the work that were measured by themselves. */
+  parts?(): readonly Part[];
   close(): Promise<void>;
 }

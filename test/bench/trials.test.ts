@@ -32,6 +32,8 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     assert.equal(summary.goals.length, trial.goals.length);
     const report = reportTable(summary);
     for (const { title } of trial.targets) assert.match(report, new RegExp(title));
+    for (const { name } of summary.parts) assert.match(report, new RegExp(name));
+    if (trial.id === 'writes') assert.equal(summary.parts.length, 10);
   });
 }
 
@@ -46,6 +48,7 @@ void test('the picture shows every trial and target, and what is in it cannot br
     loopDelayP99Ms: 1,
     loopDelayMaxMs: 2,
     diskBytes: 0,
+    sourceRows: null,
     otherCores: 0,
   };
   const trials = TRIALS.map((trial) =>
@@ -83,6 +86,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
       loopDelayP99Ms: 0,
       loopDelayMaxMs: 0,
       diskBytes: 0,
+      sourceRows: null,
       otherCores: 0,
     },
   });
