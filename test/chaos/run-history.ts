@@ -15,6 +15,8 @@ export interface HistoryOrder {
   readonly way: Way;
   readonly runner: SyncRunner;
   readonly journal: Journal;
+  /** Actions at most. Default: as many as the seed says. */
+  readonly maxSteps?: number;
 }
 
 /** Something that must not be. */
@@ -81,7 +83,7 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
       ({ applies }) => applies?.(history) ?? true,
     );
     const steps = isFast ? random.fork('steps').int(3, 12) : random.fork('steps').int(6, 24);
-    for (let i = 0; i < steps; i++) {
+    for (let i = 0; i < Math.min(steps, order.maxSteps ?? Infinity); i++) {
       const choices = random.fork(`action ${i}`);
       const next = choices.weighted(actions);
       await perform(next.name, async (own) => await next.run(history, own));

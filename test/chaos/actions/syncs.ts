@@ -58,16 +58,20 @@ const syncOfMovingSource: Action = {
 
 const LONGEST_SYNC_MS = 400;
 
-function killed(random: Random, { mode }: SyncOrder): Upset {
+/** Kills where this sync is likely to come to. */
+function killed(history: History, random: Random, order: SyncOrder): Upset {
   if (random.chance(0.4)) return { kind: 'kill after', ms: random.int(0, LONGEST_SYNC_MS) };
-  const phase = random.pick(
-    mode === 'rebuild'
-      ? [BEGINNING, READING, READING, ENDING]
-      : [BEGINNING, READING, FOLLOWING, FOLLOWING, SWEEPING, ENDING],
-  );
-  const point = random.pick<string>(phase);
-  const most = point.endsWith('-put') ? 60 : 6;
+  const point = random.pick(pointsOf(history, order));
+  const most = point.endsWith('-put') ? 40 : /^(page|write|apply|sweep)/.test(point) ? 4 : 1;
   return { kind: 'kill at', point, occurrence: random.int(1, most) };
+}
+
+function pointsOf({ mode, isPublished }: History, order: SyncOrder): readonly string[] {
+  if (order.mode === 'rebuild' || !isPublished) return [...BEGINNING, ...READING, ...ENDING];
+  const opening = BEGINNING.filter((point) => /^(environment|schema|prepare)/.test(point));
+  const closing = ENDING.filter((point) => /^complete/.test(point));
+  const phases = mode.captured && !order.full ? FOLLOWING : [...READING, ...SWEEPING];
+  return [...opening, ...phases, ...phases, ...closing];
 }
 
 const killedSync: Action = {
@@ -75,7 +79,7 @@ const killedSync: Action = {
   weight: 8,
   run: async (history, random) => {
     const order = anyOrder(history, random);
-    const upset = killed(random, order);
+    const upset = killed(history, random, order);
     return random.chance(0.25)
       ? await syncWhileWriting(history, random, { ...order, upset })
       : await syncAndTell(history, { ...order, upset });
@@ -110,7 +114,7 @@ const otherClock: Action = {
   run: async (history, random) => {
     const clockAheadMs = random.pick([-30, -5, -1, 1, 5, 30]) * HOUR_MS;
     const order = { ...anyOrder(history, random), clockAheadMs };
-    const upset = random.chance(0.5) ? killed(random, order) : null;
+    const upset = random.chance(0.5) ? killed(history, random, order) : null;
     return await syncAndTell(history, { ...order, upset });
   },
 };

@@ -37,9 +37,6 @@ export const FOLLOWING = [
   'apply:before-commit',
   'apply:after-commit',
   'apply:done',
-  'restart:received',
-  'restart:before-commit',
-  'restart:done',
 ] as const;
 export const ENDING = [
   'complete:received',
