@@ -69,7 +69,7 @@ function killed(history: History, random: Random, order: SyncOrder): Upset {
 function pointsOf({ mode, isPublished }: History, order: SyncOrder): readonly string[] {
   if (order.mode === 'rebuild' || !isPublished) return [...BEGINNING, ...READING, ...ENDING];
   const opening = BEGINNING.filter((point) => /^(environment|schema|prepare)/.test(point));
-  const closing = ENDING.filter((point) => /^complete/.test(point));
+  const closing = ENDING.filter((point) => point.startsWith('complete'));
   const phases = mode.captured && !order.full ? FOLLOWING : [...READING, ...SWEEPING];
   return [...opening, ...phases, ...phases, ...closing];
 }
