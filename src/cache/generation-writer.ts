@@ -229,7 +229,7 @@ export class GenerationWriter {
         if (
           interrupted &&
           isOfScope(checkpoint, plan) &&
-          (checkpoint.phase !== 'complete' || checkpoint.startedAt >= reuseSince)
+          (checkpoint.phase !== 'complete' || isSince(checkpoint.startedAt, reuseSince))
         ) {
           const resumed = { ...checkpoint, sync, settled: false };
           environment.putTableState(id, { rows, checkpoint: resumed });
@@ -794,6 +794,11 @@ function withKeysRead(
     rowsRead: counters.rowsRead + batch.count + rejected.length,
     sourceRowsRead: counters.sourceRowsRead + sourceRows,
   };
+}
+
+/** Whether it is no earlier than that, nor ahead of a clock that was set back since. */
+function isSince(at: number, earliest: number): boolean {
+  return at >= earliest && at <= Date.now();
 }
 
 /** What a batch and the rows deleted with it add to a table's counters. */
