@@ -13,6 +13,7 @@ import { changeDatabase } from '../support/databases.js';
 import { startHranaServer, type HranaServer } from '../support/hrana/server.js';
 import type { Random } from '../support/random.js';
 import type { TempDirectory } from '../support/temp.js';
+import { batchSizes } from './batch-sizes.js';
 import { checkCache, checkTidy } from './check-cache.js';
 import type { Journal } from './journal.js';
 import type { Mode } from './mode.js';
@@ -81,7 +82,9 @@ export class History implements AsyncDisposable {
     this.cacheDir = dir.join('cache');
     this.#states = new SourceStates(this.file, mode.where, mode.keepsRows);
     this.#staleAfterMs = random.pick(STALE_AFTER_MS);
-    this.#batchSize = mode.together ? 20_000 : random.pick([1, 7, 60, 500, 20_000]);
+    this.#batchSize = mode.together
+      ? 20_000
+      : random.pick(batchSizes({ way, isFast: runner.isFast }));
   }
 
   static async begin(setup: {
@@ -136,7 +139,7 @@ export class History implements AsyncDisposable {
     changeDatabase(this.file, (database) => runTransaction(database, statements, end));
     if (end === 'ROLLBACK') return;
     this.#version++;
-    this.#states.note();
+    this.#states.note(this.#version);
     this.journal.count('transactions');
   }
 
@@ -221,16 +224,17 @@ export class History implements AsyncDisposable {
     return readManifest(this.cacheDir)?.live ?? null;
   }
 
-  /** Looks at the status all the while, or once where there is no time for that. */
+  /** Looks at the status all the while, where there is time for that. */
   async #watched<T>(work: () => Promise<T>): Promise<T> {
     const over = new AbortController();
     const watch = async () => {
-      do {
+      while (!over.signal.aborted) {
         const status = await readStatus(this.cacheDir, { staleAfterMs: this.#staleAfterMs });
         assert.notEqual(status.state, 'corrupt', JSON.stringify(status));
         await sleep(STATUS_EVERY_MS, undefined, { signal: over.signal }).catch(() => undefined);
-      } while (!over.signal.aborted && !this.isFast);
+      }
     };
+    if (this.isFast) return await work();
     const watching = watch();
     watching.catch(() => undefined);
     try {
@@ -263,7 +267,7 @@ export class History implements AsyncDisposable {
       );
     }
     await this.#assertEqual();
-    this.#states.restart();
+    this.#states.restart(this.#version);
     return true;
   }
 

@@ -23,6 +23,7 @@ export class SourceStates {
   #states: State[] = [];
   /** Whether there may have been states that nobody saw. */
   #incomplete = true;
+  #newest: { readonly version: number; readonly state: State } | null = null;
 
   constructor(file: string, where: Readonly<Record<string, string>>, keepsRows: boolean) {
     this.#file = file;
@@ -30,9 +31,13 @@ export class SourceStates {
     this.#keepsRows = keepsRows;
   }
 
-  /** Notes the state as it is. */
-  note(): void {
-    if (!this.#incomplete) this.#states.push(this.#read());
+  /**
+   * Notes the state as it is.
+   *
+   * @param version another one for each state.
+   */
+  note(version: number): void {
+    if (!this.#incomplete) this.#states.push(this.#at(version));
   }
 
   /** Notes that there were other states, such as those of a writer that nobody waits for. */
@@ -42,9 +47,9 @@ export class SourceStates {
   }
 
   /** Notes that the cache is now equal to the source. */
-  restart(): void {
+  restart(version: number): void {
     this.#incomplete = false;
-    this.#states = [this.#read()];
+    this.#states = [this.#at(version)];
   }
 
   /** Holds the rows of a cache against the states. */
@@ -71,6 +76,11 @@ export class SourceStates {
         assert.ok(!always, `${name}: the row ${key} was always in the source, and is not cached`);
       }
     }
+  }
+
+  #at(version: number): State {
+    if (this.#newest?.version !== version) this.#newest = { version, state: this.#read() };
+    return this.#newest.state;
   }
 
   #read(): State {

@@ -1,4 +1,5 @@
 import type { Random } from '../../support/random.js';
+import { batchSizes } from '../batch-sizes.js';
 import type { History } from '../history.js';
 import type { SyncOrder } from '../sync-order.js';
 
@@ -18,7 +19,7 @@ export function quietOrder(random: Random): SyncOrder {
 /** A sync of any kind. */
 export function anyOrder(history: History, random: Random): SyncOrder {
   const { together } = history.mode;
-  const batchSize = random.pick([1, 3, 20, 300, 20_000, undefined, undefined]);
+  const batchSize = random.pick([...batchSizes(history), undefined, undefined]);
   return {
     ...quietOrder(random),
     mode: !together && random.chance(0.2) ? 'rebuild' : 'sync',
