@@ -111,6 +111,25 @@ export const TRIALS: readonly Trial[] = [
     ],
   },
   {
+    id: 'together',
+    title: 'The same, the changed rows with keys that lie together',
+    source: 'file',
+    data: 'records',
+    rows: 1_000_000,
+    targets: [
+      {
+        id: 'one-percent-together',
+        title: 'storage-sync, 1 % changed',
+        program: 'one-percent-together',
+      },
+      { ...STORAGE_SYNC, title: 'storage-sync, full' },
+    ],
+    goals: [
+      { figure: 'wallMs', against: 'storage-sync', atMost: 0.02 },
+      { figure: 'sourceRows', against: 'storage-sync', atMost: 0.011 },
+    ],
+  },
+  {
     id: 'idle',
     title: 'Sync by the change log where nothing changed',
     source: 'file',
@@ -124,6 +143,19 @@ export const TRIALS: readonly Trial[] = [
       { figure: 'wallMs', atMost: 50 },
       { figure: 'sourceRows', atMost: 100 },
     ],
+  },
+  {
+    id: 'verify',
+    title: 'Deep verify',
+    source: 'file',
+    data: 'records',
+    rows: 400_000,
+    targets: [
+      { id: 'deep-verify', title: 'storage-sync, deep verify', program: 'deep-verify' },
+      { ...STORAGE_SYNC, title: 'storage-sync, full sync' },
+      BARE_READ,
+    ],
+    goals: [{ figure: 'wallMs', against: 'bare-read', atMost: 1.2 }, ...RESPONSIVE],
   },
   {
     id: 'writes',

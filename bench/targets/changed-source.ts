@@ -3,30 +3,41 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import Database from 'libsql';
 import { openChangeLog, StorageSync } from '../../src/index.js';
+import type { SourceTable } from '../data/data-file.js';
 import type { Target } from './target.js';
 
 /** Of each table, one row in so many is changed. */
 const ONE_IN = 100;
 
+type SourceDatabase = InstanceType<typeof Database>;
+
 /** A sync by the change log when nothing changed. */
 export const noChange: Target = afterChanges(() => undefined);
 
 /** A sync by the change log of one row in a hundred, spread over the keys, each with another value than before. */
-export const onePercent: Target = afterChanges((database, { name, columns, key }) => {
+export const onePercent: Target = afterChanges((database, table) => {
+  changeWhere(database, table, `rowid % ${ONE_IN} = 0`);
+});
+
+/** The same of rows that lie together: the first hundredth in the order of the keys. */
+export const onePercentTogether: Target = afterChanges((database, table) => {
+  const { name, key } = table;
+  const behind = `(SELECT ${key} FROM ${name} ORDER BY ${key} LIMIT 1 OFFSET (SELECT count(*) FROM ${name}) / ${ONE_IN})`;
+  changeWhere(database, table, `${key} < ${behind}`);
+});
+
+/** Gives rows another value in a column that is no part of the key. */
+function changeWhere(database: SourceDatabase, table: SourceTable, where: string): void {
+  const { name, columns, key } = table;
   const column = columns.find((each) => each !== key)!;
   database.exec(
     `UPDATE ${name} SET ${column} = CASE typeof(${column}) WHEN 'text' THEN ${column} || '!' ELSE ${column} + 1 END ` +
-      `WHERE rowid % ${ONE_IN} = 0`,
+      `WHERE ${where}`,
   );
-});
+}
 
 /** What is not measured: a copy of the file with a change log, a first sync, then the changes. */
-function afterChanges(
-  change: (
-    database: InstanceType<typeof Database>,
-    table: { readonly name: string; readonly columns: readonly string[]; readonly key: string },
-  ) => void,
-): Target {
+function afterChanges(change: (database: SourceDatabase, table: SourceTable) => void): Target {
   return {
     prepare: async ({ url, tables, directory }) => {
       const file = join(directory, 'source.db');

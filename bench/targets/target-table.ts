@@ -8,6 +8,9 @@ export const TARGET_LOADERS = {
   'storage-sync': async (): Promise<Target> => (await import('./storage-sync.js')).storageSync,
   'no-change': async (): Promise<Target> => (await import('./changed-source.js')).noChange,
   'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
+  'one-percent-together': async (): Promise<Target> =>
+    (await import('./changed-source.js')).onePercentTogether,
+  'deep-verify': async (): Promise<Target> => (await import('./deep-verify.js')).deepVerify,
   'plain-writes': async (): Promise<Target> => (await import('./source-writes.js')).plainWrites,
   'logged-writes': async (): Promise<Target> => (await import('./source-writes.js')).loggedWrites,
   'hand-written-loop': async (): Promise<Target> =>
