@@ -12,7 +12,7 @@ import { decodeKey } from '../transform/key-codec.js';
 import type { Cell } from '../values.js';
 import { keysWithoutRows } from './change-keys.js';
 import type { CursorTable, EncodedCursorLook, EncodedPage, EncodedStep } from './messages.js';
-import { decodePosition, encodePosition } from './position.js';
+import { decodePosition, decodeValue, encodePosition, encodeValue } from './position.js';
 
 /** How the cursors of plans stand, before any of their rows are read. */
 export async function lookAt(
@@ -145,12 +145,4 @@ export async function readRowsByKey(
     sourceRows: page.sourceRows,
     nextMaxRows: page.nextMaxRows,
   };
-}
-
-function encodeValue(value: Cell): Uint8Array | null {
-  return value === null ? null : encodePosition([value]);
-}
-
-function decodeValue(bytes: Uint8Array | null): Cell {
-  return decodePosition(bytes)?.[0] ?? null;
 }

@@ -21,3 +21,12 @@ export function decodePosition(bytes: Uint8Array | null): Cell[] | null {
   const values = packr.unpack(bytes) as (Cell | [Uint8Array])[];
   return values.map((value) => (Array.isArray(value) ? new InvalidText(value[0]) : value));
 }
+
+/** One value as bytes; null stays null. */
+export function encodeValue(value: Cell): Uint8Array | null {
+  return value === null ? null : encodePosition([value]);
+}
+
+export function decodeValue(bytes: Uint8Array | null): Cell {
+  return decodePosition(bytes)?.[0] ?? null;
+}

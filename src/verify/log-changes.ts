@@ -3,15 +3,13 @@ import { CAPTURE_TABLE, logName } from '../source/change-log/layout.js';
 import type { Query } from '../source/connection.js';
 import type { TablePlan } from '../source/plan.js';
 import { exactCell } from '../source/projection.js';
-import { decodeExact } from '../source/sql-page.js';
-import { InvalidText, type SqlValue } from '../values.js';
 import { anyLoggedKey } from './key-condition.js';
-import { encodeValues, type KeyValues } from './row-keys.js';
+import { keySet, type KeyValues } from './row-keys.js';
 import type { LogRef } from './tasks.js';
 
-/** What a change log says of some keys behind the cache's version. */
-export interface LoggedChanges {
-  /** Those that it names, as the latin1 text of their bytes. */
+/** What the next sync is known to bring of some keys. */
+export interface PendingChanges {
+  /** Those whose rows it looks at, as the latin1 text of their bytes. */
   readonly changed: ReadonlySet<string>;
   /** Whether rows may have come into the table's limit or references, or gone, because others changed. */
   readonly scopeChanged: boolean;
@@ -25,7 +23,7 @@ export async function changesOf(
   plan: TablePlan,
   log: LogRef,
   keys: readonly KeyValues[],
-): Promise<LoggedChanges> {
+): Promise<PendingChanges> {
   try {
     if (!(await isThere(query, log))) return GONE;
     return {
@@ -40,7 +38,7 @@ export async function changesOf(
   }
 }
 
-const GONE: LoggedChanges = { changed: new Set(), scopeChanged: false, isGone: true };
+const GONE: PendingChanges = { changed: new Set(), scopeChanged: false, isGone: true };
 
 /** Whether the log is the one that the cache has followed. */
 async function isThere(query: Query, { number, logId }: LogRef): Promise<boolean> {
@@ -60,15 +58,7 @@ async function changedKeys(
     `SELECT ${list} FROM main.${logName(log.number)} ` +
       `WHERE version > ${log.after} AND (${anyLoggedKey(plan, keys)})`,
   );
-  const changed = new Set<string>();
-  for (const row of found) {
-    const values = decodeExact(row.slice(0, columns.length), plan.encoding);
-    if (values.some((value) => value instanceof InvalidText)) continue;
-    const rowid = plan.keyNullable && values.includes(null) ? row[columns.length] : null;
-    const key = { values: values as SqlValue[], rowid: rowid as number | bigint | null };
-    changed.add(encodeValues(key).toString('latin1'));
-  }
-  return changed;
+  return keySet(plan, found);
 }
 
 async function hasChanges(query: Query, scope: LogRef['scope']): Promise<boolean> {

@@ -10,7 +10,7 @@ import type {
   CompareBy,
   ComparedPage,
   KeySums,
-  LogRef,
+  PendingRefs,
   RowRepairs,
   VerifyTarget,
   VerifyTasks,
@@ -41,7 +41,7 @@ const START: Place = { position: null, after: null };
 export class RowComparison {
   readonly #context: VerifyContext;
   readonly #target: VerifyTarget;
-  readonly #log: LogRef | null;
+  readonly #pending: PendingRefs;
   readonly #findings: TableFindings;
   readonly #repairer: RowRepairer;
   readonly #entries: number;
@@ -53,16 +53,16 @@ export class RowComparison {
   constructor(
     context: VerifyContext,
     target: VerifyTarget,
-    log: LogRef | null,
+    pending: PendingRefs,
     entries: number,
     findings: TableFindings,
   ) {
     this.#context = context;
     this.#target = target;
-    this.#log = log;
+    this.#pending = pending;
     this.#findings = findings;
     this.#entries = entries;
-    this.#repairer = new RowRepairer(context, target, log, entries, findings);
+    this.#repairer = new RowRepairer(context, target, pending.log, entries, findings);
   }
 
   /** @returns whether all rows were compared. */
@@ -190,7 +190,7 @@ export class RowComparison {
       by,
       sums,
       newest,
-      log: this.#log,
+      ...this.#pending,
       repair,
       bounds: { ...bounds, maxRows },
       maxLooks: this.#maxLooks(maxRows),
@@ -286,7 +286,7 @@ export class RowComparison {
     const candidates = keys.map((key) => ({ key, seen: undefined }));
     const { pool, bounds, repair, budget, throwIfAborted, onRetries } = this.#context;
     throwIfAborted();
-    const request = { ...this.#target, log: this.#log, bounds, repair, candidates, onlyExtra };
+    const request = { ...this.#target, ...this.#pending, bounds, repair, candidates, onlyExtra };
     const found = await pool.read('lookAt', request);
     budget.spend(found.rows);
     onRetries(found.retries);

@@ -1,7 +1,9 @@
+import type { RawRow } from '../source/connection.js';
 import type { TablePlan } from '../source/plan.js';
+import { decodeExact } from '../source/sql-page.js';
 import { decodeKey, keyBound, writeKey } from '../transform/key-codec.js';
 import { describeKey } from '../transform/key-text.js';
-import type { SqlValue } from '../values.js';
+import { InvalidText, type SqlValue } from '../values.js';
 
 /** The values of a stored key, and the rowid where a NULL among them needs one. */
 export interface KeyValues {
@@ -41,6 +43,24 @@ function asStored(value: SqlValue): SqlValue {
 export function encodeValues({ values, rowid }: KeyValues): Buffer {
   const buffer = Buffer.allocUnsafe(keyBound(values));
   return buffer.subarray(0, writeKey(buffer, 0, values, rowid ?? undefined));
+}
+
+/**
+ * Keys as the latin1 text of their bytes.
+ *
+ * @param rows by exact lists: a key's values, and the rowid where it completes a key that holds a NULL.
+ */
+export function keySet(plan: TablePlan, rows: readonly RawRow[]): Set<string> {
+  const width = plan.key.length;
+  const keys = new Set<string>();
+  for (const row of rows) {
+    const values = decodeExact(row.slice(0, width), plan.encoding);
+    if (values.some((value) => value instanceof InvalidText)) continue;
+    const rowid = plan.keyNullable && values.includes(null) ? row[width] : null;
+    const key = { values: values as SqlValue[], rowid: rowid as number | bigint | null };
+    keys.add(encodeValues(key).toString('latin1'));
+  }
+  return keys;
 }
 
 /**

@@ -9,7 +9,8 @@ import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder, packRecords, recordsOf } from '../transform/batch.js';
 import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
 import { anyKey, keyList, KEYS_PER_STATEMENT, MAX_KEYS_BYTES } from './key-condition.js';
-import { changesOf, type LoggedChanges } from './log-changes.js';
+import { behindCursor } from './cursor-changes.js';
+import { changesOf, type PendingChanges } from './log-changes.js';
 import { keyText, keyValues, type KeyValues } from './row-keys.js';
 import { MAX_LISTED, type DifferenceKind } from './report.js';
 import type { Candidate, Findings, LookOptions, RowRepairs } from './tasks.js';
@@ -28,7 +29,8 @@ type Verdict = 'same' | 'pending' | 'moving' | 'uncacheable' | DifferenceKind;
 
 /**
  * Looks at rows by key: all of a run in one snapshot of the source, with its change log, and at the cache as it is now.
- * A row is taken to differ only when the source gave the same at both looks, and the log does not name it.
+ * A row is taken to differ only when the source gave the same at both looks, and neither the log names it nor does it lie
+ * behind the cursor.
  */
 export async function lookAt(
   target: LookTarget,
@@ -144,8 +146,8 @@ interface Look {
   readonly rowOf: (key: Uint8Array) => Buffer | null;
   /** True when a row was found that cannot be cached. Then it is the only one that was looked at. */
   readonly rejected: boolean;
-  /** What the log says, or null without one. */
-  readonly log: LoggedChanges | null;
+  /** What the change log or the cursor says, or null without either. */
+  readonly news: PendingChanges | null;
 }
 
 function judge(
@@ -174,9 +176,9 @@ function verdictOf(
   if (stored !== null && !recordIsSound(checksum, key, stored, stored.length)) return 'damaged';
   const same = stored === null ? source === null : source !== null && stored.equals(source);
   if (same) return moved ? 'moving' : 'same';
-  if (look.log?.changed.has(textOf(key))) return 'pending';
-  if (look.log?.scopeChanged && (stored === null || source === null)) return 'pending';
-  if (moved || look.log?.isGone) return 'moving';
+  if (look.news?.changed.has(textOf(key))) return 'pending';
+  if (look.news?.scopeChanged && (stored === null || source === null)) return 'pending';
+  if (moved || look.news?.isGone) return 'moving';
   if (stored === null) return 'missing';
   if (source !== null) return 'differs';
   return look.rejected ? 'uncacheable' : 'extra';
@@ -189,7 +191,7 @@ function checksumOf(value: Buffer | null): bigint | null {
 /** Looks at the first of the keys: as many as make a page, or one alone that cannot be cached. */
 async function lookOnce(
   { connection, checksum, plan, signal }: LookTarget,
-  { log, bounds }: LookOptions,
+  { log, cursor, bounds }: LookOptions,
   candidates: readonly Candidate[],
 ): Promise<Look> {
   let count = candidates.length;
@@ -198,8 +200,10 @@ async function lookOnce(
     const look = await connection.snapshot(async (query) => {
       const found = await readRows(query, connection, checksum, plan, keys, bounds);
       if (found === null) return null;
-      const changes = log === null ? null : await changesOf(query, plan, log, keys);
-      return { ...found, log: changes, looked: count };
+      const news = log
+        ? await changesOf(query, plan, log, keys)
+        : cursor && (await behindCursor(query, plan, cursor, keys));
+      return { ...found, news, looked: count };
     }, signal);
     if (look !== null) return look;
     count = Math.floor(count / 2);

@@ -1,5 +1,5 @@
 import type { LogState } from '../source/log-state.js';
-import type { TablePlan } from '../source/plan.js';
+import { cursorIdentity, type TablePlan } from '../source/plan.js';
 import type { VerifyContext } from './context.js';
 import { IndexComparison } from './index-comparison.js';
 import type { VerifyCheck, VerifyLevel } from './report.js';
@@ -7,14 +7,20 @@ import { RowComparison } from './row-comparison.js';
 import { compareNewest, compareSample } from './sample.js';
 import type { TableProgress } from './state-file.js';
 import { TableFindings } from './table-findings.js';
-import type { ComparedCount, InspectedTable, LogRef, VerifyTarget } from './tasks.js';
+import type {
+  ComparedCount,
+  CursorRef,
+  InspectedTable,
+  LogRef,
+  PendingRefs,
+  VerifyTarget,
+} from './tasks.js';
 
 /** One table of the cache, and how the source's is read. */
-export interface TableToVerify {
+export interface TableToVerify extends PendingRefs {
   readonly inspected: InspectedTable;
   /** The source's table, with the indexes that the cache has. */
   readonly plan: TablePlan;
-  readonly log: LogRef | null;
 }
 
 export interface TableVerifyOptions {
@@ -51,6 +57,13 @@ function usablePosition(
   return { number: log.number, logId: log.logId, after: position.version };
 }
 
+/** The cursor by which a table is brought up to date, or null. */
+export function cursorOf(plan: TablePlan, { state }: InspectedTable): CursorRef | null {
+  const { cursor = null, log = null } = state.checkpoint ?? {};
+  const isFollowed = log === null && cursor?.problem === null && cursor.of === cursorIdentity(plan);
+  return isFollowed ? { from: cursor.from } : null;
+}
+
 /** Verifies one table at one level. */
 export class TableVerify {
   readonly findings: TableFindings;
@@ -62,7 +75,7 @@ export class TableVerify {
   #done = false;
 
   constructor(context: VerifyContext, table: TableToVerify, options: TableVerifyOptions) {
-    const { inspected, plan, log } = table;
+    const { inspected, plan, log, cursor } = table;
     this.#table = table;
     this.#options = options;
     this.findings = new TableFindings(options.from?.findings);
@@ -81,7 +94,7 @@ export class TableVerify {
     this.#rows = new RowComparison(
       this.#context,
       this.#target,
-      log,
+      { log, cursor },
       inspected.entries,
       this.findings,
     );
@@ -96,7 +109,7 @@ export class TableVerify {
     if (level === 'deep') await this.#compareAll();
     else await this.#compareSome();
     await this.#settleBooks();
-    this.#tellOfLog();
+    this.#tellOfPending();
     this.#done = this.findings.complete;
   }
 
@@ -131,7 +144,7 @@ export class TableVerify {
 
   async #compareCount(): Promise<void> {
     const { pool, budget } = this.#context;
-    const { log } = this.#table;
+    const { log, cursor } = this.#table;
     const counted = await pool.read('compareCount', { ...this.#target, log });
     budget.spend(counted.source);
     const { entries, quarantined, state } = await this.#inspect();
@@ -141,7 +154,8 @@ export class TableVerify {
     const lacking = expected - entries;
     const agrees = lacking >= setAside[0]! && lacking <= setAside[1]!;
     const detail = countText(counted, entries, quarantined);
-    if (log !== null && counted.growth === null && !agrees) {
+    const mayHaveGrown = (log !== null && counted.growth === null) || cursor !== null;
+    if (mayHaveGrown && !agrees) {
       this.findings.note(`The counts cannot be compared: ${detail}.`);
     } else this.findings.check({ check: 'rows', passed: agrees, detail });
   }
@@ -195,12 +209,14 @@ export class TableVerify {
     }
   }
 
-  #tellOfLog(): void {
-    const { log, inspected } = this.#table;
+  #tellOfPending(): void {
+    const { log, cursor, inspected } = this.#table;
     const { pending, differences } = this.findings.report();
     if (pending > 0) {
       this.findings.note(
-        'Rows are pending: the change log of the source names them, and the next sync brings them.',
+        cursor
+          ? 'Rows are pending: they lie behind the value of their cursor from which the next sync reads.'
+          : 'Rows are pending: the change log of the source names them, and the next sync brings them.',
       );
     }
     if (inspected.state.checkpoint?.phase !== 'complete') {
@@ -211,7 +227,9 @@ export class TableVerify {
     if (log !== null || Object.values(differences).every((count) => count === 0)) return;
     const since = this.#options.lastSyncAt ?? 'the last sync';
     this.findings.note(
-      `The source keeps no change log of it that the cache follows: rows may also have been changed there after ${since}.`,
+      cursor
+        ? `It is followed by its cursor, which does not tell of rows that were deleted after ${since}.`
+        : `The source keeps no change log of it that the cache follows: rows may also have been changed there after ${since}.`,
     );
   }
 

@@ -38,6 +38,18 @@ export interface LogRef {
   readonly scope: readonly { readonly number: number; readonly after: number }[];
 }
 
+/** The cursor of a table that is followed by it. */
+export interface CursorRef {
+  /** Opaque: the next sync reads all rows from this value on, and those without one. Null for all rows. */
+  readonly from: Uint8Array | null;
+}
+
+/** What tells which changes of a table the next sync brings. */
+export interface PendingRefs {
+  readonly log: LogRef | null;
+  readonly cursor: CursorRef | null;
+}
+
 /** Sums over the keys that a scan has seen. See `SeenKeys`. */
 export type KeySums = BigUint64Array<ArrayBuffer>;
 
@@ -50,8 +62,7 @@ export interface VerifyTarget {
 }
 
 /** How rows are looked at again. */
-export interface LookOptions {
-  readonly log: LogRef | null;
+export interface LookOptions extends PendingRefs {
   readonly bounds: PageBounds;
   /** What a repair needs, or null where there is none. */
   readonly repair: { readonly removesUncacheable: boolean } | null;

@@ -10,7 +10,7 @@ import type { VerifyLevel, VerifyReport, VerifyTableReport } from './report.js';
 import { sampleRows } from './sample.js';
 import { readProgress, removeProgress, writeProgress, type VerifyProgress } from './state-file.js';
 import { leftOf, TableFindings } from './table-findings.js';
-import { logOf, TableVerify, type TableToVerify } from './table-verify.js';
+import { cursorOf, logOf, TableVerify, type TableToVerify } from './table-verify.js';
 import type { InspectedTable } from './tasks.js';
 
 export interface VerificationRequest {
@@ -151,6 +151,7 @@ async function lookAtBoth(
         inspected: each,
         plan: stored,
         log: logOf(stored, each, inspected, logs),
+        cursor: cursorOf(stored, each),
       });
     }
   }
