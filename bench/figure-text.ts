@@ -26,6 +26,7 @@ export const FIGURE_TEXT: Readonly<Record<FigureName, FigureText>> = {
   loopDelayMaxMs: { title: 'loop max ms', unit: 'ms', format: milliseconds },
   diskBytes: { title: 'disk MB', unit: 'MB', format: megabytes },
   sourceRows: { title: 'source rows', unit: 'rows', format: count },
+  readPauseMs: { title: 'read pause ms', unit: 'ms', format: milliseconds },
   otherCores: { title: 'others', unit: 'cores', format: (value) => value.toFixed(2) },
 };
 

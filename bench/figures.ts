@@ -15,6 +15,8 @@ export interface Figures {
   readonly diskBytes: number;
   /** What the source gave, where that is told. */
   readonly sourceRows: number | null;
+  /** The longest time between two reads of a process that read the cache all the while, where the target has such. */
+  readonly readPauseMs: number | null;
   /** Cores that the rest of the machine kept busy meanwhile, on average: the less, the better the other figures. */
   readonly otherCores: number;
 }
@@ -32,5 +34,6 @@ export const FIGURE_NAMES: readonly FigureName[] = [
   'loopDelayMaxMs',
   'diskBytes',
   'sourceRows',
+  'readPauseMs',
   'otherCores',
 ];

@@ -49,6 +49,7 @@ async function runTrial({ program, context }: TrialRunSpec): Promise<TrialRunRes
       loopDelayP99Ms: delayMs(loopDelay.percentile(99)),
       loopDelayMaxMs: delayMs(loopDelay.max),
       sourceRows: prepared.sourceRows?.() ?? null,
+      readPauseMs: prepared.readPauseMs?.() ?? null,
       parts: prepared.parts?.() ?? [],
     };
   } finally {

@@ -52,6 +52,7 @@ export async function runTrialProcess(
       loopDelayMaxMs: result.loopDelayMaxMs,
       diskBytes: bytesUnder(directory),
       sourceRows: result.sourceRows,
+      readPauseMs: result.readPauseMs,
       otherCores: result.otherCpuUs / (1000 * result.wallMs),
     };
     return { figures, parts: result.parts };

@@ -22,5 +22,6 @@ export interface TrialRunResult {
   readonly loopDelayP99Ms: number;
   readonly loopDelayMaxMs: number;
   readonly sourceRows: number | null;
+  readonly readPauseMs: number | null;
   readonly parts: readonly Part[];
 }

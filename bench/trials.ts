@@ -158,6 +158,19 @@ export const TRIALS: readonly Trial[] = [
     goals: [{ figure: 'wallMs', against: 'bare-read', atMost: 1.2 }, ...RESPONSIVE],
   },
   {
+    id: 'serving',
+    title: 'Four processes read while the cache is rebuilt',
+    source: 'file',
+    data: 'records',
+    rows: 1_000_000,
+    targets: [
+      { id: 'rebuild-served', title: 'rebuild, read by four', program: 'rebuild-served' },
+      { id: 'readers-alone', title: 'the readers alone, 5 s', program: 'readers-alone' },
+      { ...STORAGE_SYNC, title: 'full sync, no readers' },
+    ],
+    goals: [{ figure: 'readPauseMs', atMost: 50 }],
+  },
+  {
     id: 'writes',
     title: 'Writes to a source, with a change log and without',
     source: 'file',

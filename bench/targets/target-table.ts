@@ -10,6 +10,9 @@ export const TARGET_LOADERS = {
   'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
   'one-percent-together': async (): Promise<Target> =>
     (await import('./changed-source.js')).onePercentTogether,
+  'rebuild-served': async (): Promise<Target> =>
+    (await import('./served-rebuild.js')).servedRebuild,
+  'readers-alone': async (): Promise<Target> => (await import('./served-rebuild.js')).readersAlone,
   'deep-verify': async (): Promise<Target> => (await import('./deep-verify.js')).deepVerify,
   'plain-writes': async (): Promise<Target> => (await import('./source-writes.js')).plainWrites,
   'logged-writes': async (): Promise<Target> => (await import('./source-writes.js')).loggedWrites,

@@ -21,6 +21,8 @@ export interface TargetRun {
   countKept(): number | null;
   /** What the source gave in the run, where the target knows. */
   sourceRows?(): number;
+  /** The longest time between two reads of a process that read all the while, where there are such. */
+  readPauseMs?(): number;
   /** Parts of the work that were measured by themselves. */
   parts?(): readonly Part[];
   close(): Promise<void>;

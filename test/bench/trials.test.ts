@@ -49,6 +49,7 @@ void test('the picture shows every trial and target, and what is in it cannot br
     loopDelayMaxMs: 2,
     diskBytes: 0,
     sourceRows: null,
+    readPauseMs: null,
     otherCores: 0,
   };
   const trials = TRIALS.map((trial) =>
@@ -87,6 +88,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
       loopDelayMaxMs: 0,
       diskBytes: 0,
       sourceRows: null,
+      readPauseMs: null,
       otherCores: 0,
     },
   });
