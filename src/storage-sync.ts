@@ -1,63 +1,49 @@
 import { randomInt, randomUUID } from 'node:crypto';
-import { readdir, rm } from 'node:fs/promises';
-import { dirname } from 'node:path';
-import { bootId } from './cache/boot.js';
+import type { TableCheckpoint } from './cache/catalog.js';
+import { isSpurious } from './cache/environment.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
-import { refuseTooFull } from './cache/free-space.js';
-import { generationPath, dataPath } from './cache/layout.js';
-import { isSpurious } from './cache/environment.js';
+import { generationPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
-import {
-  healManifest,
-  newManifest,
-  readManifest,
-  writeManifest,
-  type Manifest,
-} from './cache/manifest.js';
+import { healManifest, readManifest } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
-import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
 import { schemaChange } from './cache/schema-change.js';
+import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
 import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
-import type { UniqueVerdict } from './cache/table-indexes.js';
-import type { TableCheckpoint } from './cache/catalog.js';
 import { CacheError, describeError, LossError, SourceError, SyncAbortedError } from './errors.js';
+import { chooseGeneration, dropBuilding, publish, type Target } from './generations.js';
 import { refuseLoss, refuseLosses, type TableRename } from './loss-guard.js';
-import { isOutage, OutageBreaker, skippedReport } from './outage.js';
+import { cursorWarnings, modeWarnings } from './mode-warnings.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
+import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { buildIndexes } from './pipeline/index-build.js';
 import type { EncodedCursorLook, GenerationRef, SourceRef } from './pipeline/messages.js';
 import { SchemaWatch } from './pipeline/schema-watch.js';
-import { Semaphore } from './pipeline/semaphore.js';
-import { followChanges } from './pipeline/change-rounds.js';
-import { cursorWarnings, modeWarnings } from './mode-warnings.js';
-import { followCursors } from './pipeline/cursor-rounds.js';
-import { isSweepDue, sweepKeys } from './pipeline/key-sweep.js';
-import { syncTable, type SyncContext } from './pipeline/table-sync.js';
+import { isReadInFull, readAsPlanned, type ReadResult } from './pipeline/table-reads.js';
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
-import type {
-  SchemaChange,
-  SyncMode,
-  SyncReport,
-  TableMode,
-  TableReport,
-  ValidationCheck,
-} from './report.js';
+import type { SyncMode, SyncReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { RowTally } from './source/row-tally.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
+import {
+  countCheck,
+  extendedWarning,
+  refuseDamaged,
+  syncReport,
+  uniqueCheck,
+  type StoredCount,
+} from './sync-report.js';
 import { SyncRun } from './sync-run.js';
 import type { VerifyContext } from './verify/context.js';
 import { checkVerifyOptions, DEFAULT_VERIFY_LEVEL } from './verify/options.js';
 import type { VerifyOptions, VerifyReport } from './verify/report.js';
 import { SourceBudget } from './verify/source-budget.js';
 import { verifyCache } from './verify/verification.js';
-import { existsSync } from 'node:fs';
 
 export interface OpenOptions extends StorageSyncOptions {
   /** Threads to share with other caches. Without it, this cache has its own, and `close` ends them. */
@@ -416,7 +402,8 @@ export class StorageSync implements AsyncDisposable {
 
       await buildIndexes(pool, generation, target.tables, stop.signal);
       const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
-      const read = await this.#readAsPlanned({
+      const read = await readAsPlanned({
+        pool,
         plans,
         prepared: target.tables,
         logs,
@@ -426,6 +413,9 @@ export class StorageSync implements AsyncDisposable {
         stop,
         meter,
         startedAt,
+        bounds: this.#bounds(),
+        maxBytesInFlight: options.maxBytesInFlight,
+        onRowError: options.onRowError,
         maxLossShare,
         watch,
         tally,
@@ -461,7 +451,7 @@ export class StorageSync implements AsyncDisposable {
 
       meter.enter('publishing');
       await pool.write('close', { generation });
-      await this.#publish(target.manifest, generation, target.number);
+      await publish(options.cacheDir, target);
       const published = { ...generation, unpublished: false, create: false };
       generation = null;
       const validated = await this.#validate(source, published, plans, tables, read, tally);
@@ -471,8 +461,8 @@ export class StorageSync implements AsyncDisposable {
       await this.#noteRows(plans, counts);
       meter.enter('done');
       const onlyChanges = tables.length > 0 && !tables.some(isReadInFull);
-      return this.#report({
-        mode: mode === 'full' && onlyChanges ? 'incremental' : mode,
+      const result = {
+        mode: mode === 'full' && onlyChanges ? ('incremental' as const) : mode,
         startedAt,
         transport,
         plans,
@@ -483,7 +473,8 @@ export class StorageSync implements AsyncDisposable {
         counts,
         warnings: [...warnings, ...watch.extended.map(extendedWarning)],
         renames,
-      });
+      };
+      return syncReport(result, options);
     } finally {
       signal.removeEventListener('abort', onAbort);
       pool.endSession(sync);
@@ -504,144 +495,6 @@ export class StorageSync implements AsyncDisposable {
     const { looks, sourceRows } = await this.#pool().read('cursors', { source, plans: followed });
     tally.add(sourceRows);
     return looks;
-  }
-
-  /** Reads the tables by a schema that holds all the while. What was read of a table that changed is given up. */
-  async #readAsPlanned(work: ReadWork): Promise<ReadResult> {
-    const { plans, prepared: tables, generation, watch } = work;
-    try {
-      const read = await this.#readTables(work);
-      await watch.check(plans.filter((_, i) => isRead(read.tables[i]!)));
-      return read;
-    } catch (error) {
-      for (const [i, { id: tableId }] of tables.entries()) {
-        const isChanged = watch.changed.some((name) => foldName(name) === foldName(plans[i]!.name));
-        if (isChanged) await this.#pool().write('abandon', { generation, tableId });
-      }
-      throw error;
-    }
-  }
-
-  /** Runs the tables, as many at a time as there are readers. The first failure stops them all. */
-  async #readTables(work: ReadWork): Promise<ReadResult> {
-    const { plans, looks, source, generation, stop, meter, startedAt, maxLossShare, logs, watch } =
-      work;
-    const { tally } = work;
-    const tables = [...work.prepared];
-    const options = this.#options;
-    const pool = this.#pool();
-    let retries = 0;
-    const context: SyncContext = {
-      pool,
-      source,
-      generation,
-      bounds: this.#bounds(),
-      onRowError: options.onRowError,
-      maxLossShare,
-      schema: watch,
-      splits: /^file:/i.test(source.connection.url),
-      throwIfAborted: () => {
-        if (stop.signal.aborted) throw new SyncAbortedError();
-      },
-      bytesInFlight: new Semaphore(options.maxBytesInFlight),
-      spares: [],
-      onBatch: (table, rows, bytes) => meter.batch(table, rows, bytes),
-      onRetries: (more) => {
-        retries += more;
-      },
-      onSourceRows: (rows) => tally.add(rows),
-    };
-    meter.begin(
-      plans.length,
-      tables.reduce(
-        (sum, table) => sum + (table.resumed ? table.checkpoint.counters.rowsRead : 0),
-        0,
-      ),
-    );
-    const checkpoints: TableCheckpoint[] = [];
-    const durations: number[] = [];
-    const failures: unknown[] = [];
-    const followed = [...tables.keys()].filter((at) => tables[at]!.follows !== null);
-    const byCursor = [...tables.keys()].filter((at) => tables[at]!.cursor !== null);
-    const inFull = [...tables.keys()].filter((at) => isReadInFull(tables[at]!));
-    // Tables whose rows, or keys, are all read.
-    const toRead = [...inFull];
-    const follow = async () => {
-      if (followed.length === 0) return;
-      const begun = performance.now();
-      const followedPlans = followed.map((at) => plans[at]!);
-      const found = await followChanges(
-        context,
-        followedPlans,
-        followed.map((at) => tables[at]!),
-      ).catch(async (error: unknown) => {
-        throw await watch.explain(error, followedPlans);
-      });
-      for (const [i, at] of followed.entries()) {
-        const table = tables[at]!;
-        if (found[i]) {
-          checkpoints[at] = found[i];
-          durations[at] = performance.now() - begun;
-          meter.tableDone(plans[at]!.name);
-        } else {
-          const request = { generation, tableId: table.id, logs };
-          const { checkpoint } = await pool.write('restart', request);
-          tables[at] = { ...table, checkpoint, follows: null };
-          toRead.push(at);
-        }
-      }
-    };
-    const roundsOfCursors = async () => {
-      if (byCursor.length === 0) return;
-      const begun = performance.now();
-      const found = await followCursors(
-        context,
-        byCursor.map((at) => ({
-          plan: plans[at]!,
-          table: tables[at]!,
-          look: looks.find(({ table }) => table === plans[at]!.name)!,
-        })),
-      );
-      for (const [i, at] of byCursor.entries()) {
-        checkpoints[at] = found[i]!;
-        durations[at] = performance.now() - begun;
-        if (isSweepDue(plans[at]!, found[i]!)) toRead.push(at);
-        else meter.tableDone(plans[at]!.name);
-      }
-    };
-    let next = 0;
-    const worker = async () => {
-      while (next < toRead.length && failures.length === 0) {
-        const at = toRead[next++]!;
-        const begun = performance.now();
-        const read = isReadInFull(tables[at]!) ? syncTable : sweepKeys;
-        try {
-          checkpoints[at] = await read(context, plans[at]!, tables[at]!);
-          durations[at] = (durations[at] ?? 0) + performance.now() - begun;
-          meter.tableDone(plans[at]!.name);
-        } catch (error) {
-          failures.push(await watch.explain(error, [plans[at]!]));
-          stop.abort(new SyncAbortedError());
-          // The other tables may be waiting for a server that does not answer.
-          pool.endSession(source.session);
-        }
-      }
-    };
-    await follow();
-    await roundsOfCursors();
-    const workers = Array.from({ length: pool.readerThreads }, worker);
-    const read = Promise.all(workers);
-    // Totals are counted once somebody looks; and nothing may ask the source once the sync has ended.
-    const counting = Promise.race([meter.watched.then(() => true), read.then(() => false)]).then(
-      async (watched) => {
-        if (watched && inFull.length === tables.length) await this.#countRows(plans, source, meter);
-      },
-    );
-    await Promise.all([read, counting]);
-    if (failures.length > 0) throw failures[0];
-    const begunAt = inFull.map((at) => checkpoints[at]!.startedAt);
-    const asOf = Math.min(startedAt, ...begunAt);
-    return { tables, checkpoints, durations, retries, asOf };
   }
 
   /**
@@ -674,7 +527,7 @@ export class StorageSync implements AsyncDisposable {
       // Else the next sync would go on from what is not believed.
       if (generation.unpublished) {
         await this.#pool().write('close', { generation });
-        await this.#dropBuilding(manifest);
+        await dropBuilding(this.#options.cacheDir, manifest);
       } else if (error instanceof LossError) {
         const lost = served.find(({ plan }) => plan.name === error.context['table'])!;
         for (const [i, { id, pending }] of tables.entries()) {
@@ -761,26 +614,6 @@ export class StorageSync implements AsyncDisposable {
     await noteSuccess(cacheDir, { ...others, ...rows });
   }
 
-  /** Counts what there is to read where that costs little: a file's owner pays no server for it. */
-  async #countRows(
-    plans: readonly TablePlan[],
-    source: SourceRef,
-    meter: ProgressMeter,
-  ): Promise<void> {
-    if (!/^file:/i.test(source.connection.url)) return;
-    const pool = this.#pool();
-    await Promise.all(
-      plans.map(async (plan) => {
-        try {
-          const { rows } = await pool.read('count', { source, plan });
-          meter.total(plan.name, rows);
-        } catch {
-          // Without a total, progress is told without one.
-        }
-      }),
-    );
-  }
-
   /**
    * Opens the generation to write and enters the tables. What an interrupted sync left of a generation that is not
    * served is dropped when it is damaged, of another source, or of other definitions.
@@ -791,7 +624,7 @@ export class StorageSync implements AsyncDisposable {
     onOpen: (generation: GenerationRef) => void,
   ): Promise<PreparedTarget> {
     for (;;) {
-      const target = await this.#target(mode);
+      const target = await chooseGeneration(mode, this.#options.cacheDir);
       const { generation } = target;
       onOpen(generation);
       try {
@@ -806,54 +639,9 @@ export class StorageSync implements AsyncDisposable {
           (error.code === 'CACHE_DEFINITION_MISMATCH' || error.code === 'CACHE_CORRUPT');
         if (!unusable || !generation.unpublished || generation.create) throw error;
         await this.#pool().write('close', { generation });
-        await this.#dropBuilding(target.manifest);
+        await dropBuilding(this.#options.cacheDir, target.manifest);
       }
     }
-  }
-
-  /** The generation to write: the one that is served, or one to build beside it. */
-  async #target(mode: SyncMode): Promise<Target> {
-    const { cacheDir } = this.#options;
-    const manifest = manifestFor(mode, cacheDir);
-    if (mode !== 'rebuild' && manifest.live !== null) {
-      if (manifest.building) await this.#dropBuilding(manifest);
-      const number = manifest.live;
-      const dir = generationPath(cacheDir, number);
-      return { manifest, number, generation: { dir, unpublished: false, create: false } };
-    }
-    const { building } = manifest;
-    const resumable = building !== null && building.boot === bootId();
-    if (resumable && existsSync(dataPath(generationPath(cacheDir, building.generation)))) {
-      const dir = generationPath(cacheDir, building.generation);
-      return {
-        manifest,
-        number: building.generation,
-        generation: { dir, unpublished: true, create: false },
-      };
-    }
-    const used = [
-      manifest.live ?? 0,
-      building?.generation ?? 0,
-      ...(await generationNumbers(cacheDir)),
-    ];
-    const number = Math.max(...used) + 1;
-    const next: Manifest = {
-      ...manifest,
-      building: { generation: number, boot: bootId(), startedAt: new Date().toISOString() },
-    };
-    await removeOtherGenerations(cacheDir, manifest.live);
-    if (manifest.live !== null) {
-      await refuseTooFull(cacheDir, generationPath(cacheDir, manifest.live));
-    }
-    await writeManifest(cacheDir, next);
-    const dir = generationPath(cacheDir, number);
-    return { manifest: next, number, generation: { dir, unpublished: true, create: true } };
-  }
-
-  async #dropBuilding(manifest: Manifest): Promise<void> {
-    const { cacheDir } = this.#options;
-    await writeManifest(cacheDir, { ...manifest, building: null });
-    await removeOtherGenerations(cacheDir, manifest.live);
   }
 
   /** Opens a generation for writing. */
@@ -872,73 +660,6 @@ export class StorageSync implements AsyncDisposable {
     );
   }
 
-  /** Lets readers see the generation: one atomic replacement of the manifest. Then the one before it goes. */
-  async #publish(manifest: Manifest, generation: GenerationRef, number: number): Promise<void> {
-    if (!generation.unpublished) return;
-    const { cacheDir } = this.#options;
-    await writeManifest(cacheDir, { ...manifest, live: number, building: null });
-    await removeOtherGenerations(cacheDir, number);
-  }
-
-  #report(result: ReportInput): SyncReport {
-    const { plans, tables, checkpoints, durations, checks, counts, mode, renames } = result;
-    const reports = plans.map((plan, i): [string, TableReport] => {
-      const schemaChange = tables[i]!.change ?? renameOf(plan, renames);
-      return [
-        plan.name,
-        {
-          ...checkpoints[i]!.counters,
-          mode: modeOf(tables[i]!),
-          ...(schemaChange && { schemaChange }),
-          durationMs: Math.round(durations[i]!),
-          resumed: tables[i]!.resumed,
-        },
-      ];
-    });
-    const quarantined = reports
-      .filter(([, report]) => report.rowsQuarantined > 0)
-      .map(
-        ([name, report]) =>
-          `${report.rowsQuarantined} rows of ${JSON.stringify(name)} could not be cached and were set aside.`,
-      );
-    const changed = reports.flatMap(([name, { schemaChange: change }]) =>
-      change === undefined || change.kind === 'columns-added' ? [] : [changeWarning(name, change)],
-    );
-    const rowsOf = (match: (name: string) => boolean) =>
-      plans.reduce((sum, plan, i) => sum + (match(foldName(plan.name)) ? counts[i]!.stored : 0), 0);
-    return {
-      mode,
-      durationMs: Date.now() - result.startedAt,
-      stale: Date.now() - result.asOf > this.#options.staleAfterMs,
-      generation: result.number,
-      tables: Object.fromEntries(reports),
-      sourceRowsRead: reports.reduce(
-        (sum, [, report]) => sum + report.sourceRowsRead,
-        result.sourceRows,
-      ),
-      retries: result.retries,
-      transport: result.transport,
-      warnings: [...result.warnings, ...changed, ...this.#presetWarnings(plans), ...quarantined],
-      validation: { passed: checks.every((check) => check.passed), checks },
-      ...(this.#options.preset === 'memory'
-        ? {
-            episodesSynced: rowsOf((name) => name === 'episodes'),
-            patternsSynced: rowsOf((name) => name === 'patterns'),
-            heuristicsSynced: rowsOf((name) => name === 'heuristics'),
-            embeddingsSynced: rowsOf((name) => name.startsWith('embeddings')),
-          }
-        : {}),
-    };
-  }
-
-  #presetWarnings(plans: readonly TablePlan[]): string[] {
-    const { tables, preset } = this.#options;
-    const isEmbeddings = ({ name }: { readonly name: string }) =>
-      foldName(name).startsWith('embeddings');
-    const missing = preset === 'memory' && tables?.some(isEmbeddings) && !plans.some(isEmbeddings);
-    return missing ? ['The source has no table of embeddings.'] : [];
-  }
-
   #pool(): WorkerPool {
     if (this.#sharedPool) return this.#sharedPool;
     this.#ownPool ??= new WorkerPool({
@@ -947,15 +668,6 @@ export class StorageSync implements AsyncDisposable {
     });
     return this.#ownPool;
   }
-}
-
-function modeOf({ follows, cursor }: PreparedTable): TableMode {
-  if (follows !== null) return 'change-log';
-  return cursor !== null ? 'cursor' : 'full';
-}
-
-function isReadInFull(table: PreparedTable): boolean {
-  return modeOf(table) === 'full';
 }
 
 function emptyCache(cacheDir: string): CacheError {
@@ -967,12 +679,6 @@ function emptyCache(cacheDir: string): CacheError {
       hint: 'Run `storage-sync sync` first.',
     },
   );
-}
-
-interface Target {
-  readonly manifest: Manifest;
-  readonly number: number;
-  readonly generation: GenerationRef;
 }
 
 /** Times that a sync is gone on with whose commit LMDB refused without need. */
@@ -993,128 +699,6 @@ interface PreparedTarget extends Target {
   readonly warnings: readonly string[];
 }
 
-interface ReadWork {
-  readonly plans: readonly TablePlan[];
-  readonly prepared: readonly PreparedTable[];
-  readonly logs: readonly LogState[];
-  readonly looks: readonly EncodedCursorLook[];
-  readonly source: SourceRef;
-  readonly generation: GenerationRef;
-  readonly stop: AbortController;
-  readonly meter: ProgressMeter;
-  readonly startedAt: number;
-  readonly maxLossShare: number;
-  readonly watch: SchemaWatch;
-  /** Counts what the source gives beside the rows of tables and their logs. */
-  readonly tally: RowTally;
-}
-
-interface ReadResult {
-  /** As they were prepared, but for those that turned out to need a full read. */
-  readonly tables: readonly PreparedTable[];
-  readonly checkpoints: readonly TableCheckpoint[];
-  readonly durations: readonly number[];
-  readonly retries: number;
-  /** When the reading of the oldest table began. */
-  readonly asOf: number;
-}
-
-interface StoredCount {
-  readonly stored: number;
-  readonly counted: number;
-}
-
-interface ReportInput extends ReadResult {
-  readonly warnings: readonly string[];
-  readonly mode: SyncMode;
-  readonly startedAt: number;
-  readonly transport: string;
-  readonly plans: readonly TablePlan[];
-  readonly checks: readonly ValidationCheck[];
-  /** Rows that the source gave beside those of tables. */
-  readonly sourceRows: number;
-  readonly counts: readonly StoredCount[];
-  readonly number: number;
-  readonly renames: readonly TableRename[];
-}
-
-/** Whether pages or changes of a table were to be read. */
-function isRead({ follows }: PreparedTable): boolean {
-  return follows === null || follows.upTo > follows.after;
-}
-
-function renameOf({ name }: TablePlan, renames: readonly TableRename[]): SchemaChange | null {
-  const rename = renames.find(({ to }) => to === name);
-  return rename ? { kind: 'renamed', detail: `it was ${JSON.stringify(rename.from)}` } : null;
-}
-
-function changeWarning(table: string, { kind, detail }: SchemaChange): string {
-  const name = JSON.stringify(table);
-  return kind === 'renamed'
-    ? `The table ${name} is new and takes the place of one that is gone: ${detail}, with the same columns and key.`
-    : `The table ${name} was built anew, because ${detail}.`;
-}
-
-function extendedWarning(table: string): string {
-  return `The table ${JSON.stringify(table)} got columns while it was read. The next sync brings them.`;
-}
-
-/** @param checkpoint of a table that was read in full: only then is it known how many rows the source has. */
-function countCheck(
-  plan: TablePlan,
-  count: StoredCount,
-  checkpoint: TableCheckpoint | null,
-): ValidationCheck {
-  const table = plan.name;
-  if (count.stored !== count.counted) {
-    const detail = `${count.counted} records in the cache, which says it has ${count.stored}`;
-    return { table, check: 'records', passed: false, detail };
-  }
-  const detail = `${count.stored} rows in the cache`;
-  if (checkpoint === null) return { table, check: 'rows', passed: true, detail };
-  const { rowsRead, rowsQuarantined } = checkpoint.counters;
-  const expected = rowsRead - rowsQuarantined;
-  return {
-    table,
-    check: 'rows',
-    passed: count.stored === expected,
-    detail: `${detail}, ${expected} read from the source`,
-  };
-}
-
-function uniqueCheck({ table, index, first, second }: UniqueVerdict): ValidationCheck {
-  return {
-    table,
-    check: 'unique index',
-    passed: false,
-    detail: `the index ${JSON.stringify(index)} is not unique: the rows ${first} and ${second} have the same values`,
-  };
-}
-
-function refuseDamaged(checks: readonly ValidationCheck[]): void {
-  const damaged = checks.find((check) => check.check === 'records');
-  if (!damaged) return;
-  throw new CacheError(
-    'CACHE_CORRUPT',
-    `The table ${JSON.stringify(damaged.table)} has ${damaged.detail}.`,
-    {
-      context: { table: damaged.table },
-      hint: 'Run `storage-sync rebuild`: the source has everything.',
-    },
-  );
-}
-
-/** The manifest of a cache: a new one where there is none, or where one that is lost need not be known. */
-function manifestFor(mode: SyncMode, cacheDir: string): Manifest {
-  try {
-    return readManifest(cacheDir) ?? newManifest();
-  } catch (error) {
-    const isLost = error instanceof CacheError && error.code === 'CACHE_CORRUPT';
-    if (!isLost || mode !== 'rebuild') throw error;
-    return newManifest();
-  }
-}
-
 /** Whether a directory can be this cache's. One that is damaged is mended by a sync. */
 function refuseForeign(cacheDir: string): void {
   try {
@@ -1122,20 +706,4 @@ function refuseForeign(cacheDir: string): void {
   } catch (error) {
     if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
   }
-}
-
-async function generationNumbers(cacheDir: string): Promise<number[]> {
-  const names = await readdir(dirname(generationPath(cacheDir, 1))).catch(() => []);
-  return names.map(Number).filter((number) => Number.isSafeInteger(number));
-}
-
-/** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */
-async function removeOtherGenerations(cacheDir: string, live: number | null): Promise<void> {
-  const parent = dirname(generationPath(cacheDir, 1));
-  const names = await readdir(parent).catch(() => []);
-  await Promise.all(
-    names
-      .filter((name) => name !== String(live))
-      .map((name) => rm(`${parent}/${name}`, { recursive: true, force: true })),
-  );
 }
