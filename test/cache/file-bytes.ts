@@ -1,0 +1,25 @@
+import assert from 'node:assert/strict';
+import { closeSync, openSync, readFileSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
+import { readManifest } from '../../src/cache/manifest.js';
+
+/** The data file of the generation that a cache serves. */
+export function servedFile(cacheDir: string): string {
+  const live = readManifest(cacheDir)?.live;
+  assert.ok(live, 'the cache serves a generation');
+  return join(cacheDir, 'generations', String(live), 'data.mdb');
+}
+
+/** Flips a bit of one byte behind each place in the served file where `text` is: also in pages that are free. */
+export function flipBits(cacheDir: string, text: string, offset = 0): void {
+  const path = servedFile(cacheDir);
+  const bytes = readFileSync(path);
+  const fd = openSync(path, 'r+');
+  let found = 0;
+  for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
+    writeSync(fd, Buffer.of(bytes[at + offset]! ^ 0x08), 0, 1, at + offset);
+    found++;
+  }
+  closeSync(fd);
+  assert.ok(found > 0, `the file has ${text}`);
+}
