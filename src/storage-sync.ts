@@ -270,6 +270,8 @@ export class StorageSync implements AsyncDisposable {
     const { cacheDir, tables: definitions } = this.#options;
     const number = readManifest(cacheDir)?.live ?? null;
     if (number === null) return null;
+    // Of a file that others have filled with whatever else, too.
+    forgetDamage(cacheDir, (note) => note.generation !== number);
     const { records, beyondRecords } = readDamage(cacheDir, number);
     if (records.size === 0 && !beyondRecords) return null;
     const repair = { removesUncacheable: false, maxLossShare: 0 };

@@ -1,4 +1,12 @@
-import { closeSync, constants, fstatSync, ftruncateSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { tryLock, unlock } from 'fs-native-extensions';
 import { CacheError } from '../errors.js';
 import { FILE_MODE } from './files.js';
@@ -105,10 +113,14 @@ export function forgetDamage(cacheDir: string, isDone: (note: DamageNote) => boo
 
 /** Damage that a sync cannot repair record by record. */
 export function beyondRepair(cacheDir: string, what: string): CacheError {
-  return new CacheError('CACHE_CORRUPT', `Reads of the cache ${JSON.stringify(cacheDir)} ${what}.`, {
-    context: { path: cacheDir },
-    hint: 'Run `storage-sync rebuild`: the source has everything.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `Reads of the cache ${JSON.stringify(cacheDir)} ${what}.`,
+    {
+      context: { path: cacheDir },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
 }
 
 export function hexOf(key: Uint8Array): string {

@@ -59,8 +59,12 @@ export function damagedRecord(
   key: Uint8Array,
   why = 'its checksum does not hold',
 ): CacheError {
-  return new CacheError('CACHE_CORRUPT', `A record of ${JSON.stringify(table)} is damaged: ${why}.`, {
-    context: { table, key: Buffer.from(key).toString('hex') },
-    hint: 'The next `storage-sync sync` fetches it again.',
-  });
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `A record of ${JSON.stringify(table)} is damaged: ${why}.`,
+    {
+      context: { table, key: Buffer.from(key).toString('hex') },
+      hint: 'The next `storage-sync sync` fetches it again.',
+    },
+  );
 }

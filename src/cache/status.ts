@@ -166,18 +166,16 @@ async function inspect(
   { records }: NotedDamage,
 ): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
   return await withGeneration(generationDir, (environment) => {
-    const tables = environment
-      .catalog()
-      .tables.map(
-        ({ id, plan }) =>
-          [
-            plan.name,
-            {
-              ...tableStatus(plan, environment.tableState(id)),
-              damagedRecords: records.get(id)?.length ?? 0,
-            },
-          ] as const,
-      );
+    const tables = environment.catalog().tables.map(
+      ({ id, plan }) =>
+        [
+          plan.name,
+          {
+            ...tableStatus(plan, environment.tableState(id)),
+            damagedRecords: records.get(id)?.length ?? 0,
+          },
+        ] as const,
+    );
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
   });
 }

@@ -132,9 +132,7 @@ async function refetch(
   let written = 0;
   for (let at = 0; at < keys.length; at += KEYS_PER_LOOK) {
     throwIfAborted();
-    const candidates = keys
-      .slice(at, at + KEYS_PER_LOOK)
-      .map((key) => ({ key, seen: undefined }));
+    const candidates = keys.slice(at, at + KEYS_PER_LOOK).map((key) => ({ key, seen: undefined }));
     const { batch, remove, retries } = await pool.read('lookAt', {
       source,
       generation,

@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { appendFileSync, existsSync, mkdirSync, statSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  appendFileSync,
+  existsSync,
+  mkdirSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { readFile, rename, rm } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
@@ -19,7 +26,7 @@ import { assertCacheEquals, recordDigests } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import { TempDirectory } from '../support/temp.js';
 import { tamper } from '../verify/tamper.js';
-import { flipBits } from './file-bytes.js';
+import { flipKey, flipValue } from './file-bytes.js';
 
 let pool: WorkerPool;
 before(() => {
@@ -44,7 +51,7 @@ const ITEMS = {
   ],
 };
 /** Read by its cursor, so that a sync reads nothing again that did not change. */
-const BY_CURSOR = { ...ITEMS, cursor: 'at', sweepIntervalMs: 86_400_000 };
+const BY_CURSOR = { ...ITEMS, cursor: { column: 'at' } };
 
 interface Stage {
   readonly storage: StorageSync;
@@ -81,6 +88,15 @@ function meet({ storage }: Stage, table: string, ...keys: readonly string[]): vo
   for (const key of keys) assert.throws(() => storage.cache.table(table).get(key), corruption, key);
 }
 
+function keyOf(at: number): string {
+  return `k${String(at).padStart(4, '0')}`;
+}
+
+/** Flips a bit in the value of a record of `items`. */
+function damage(cacheDir: string, at: number): void {
+  flipValue(cacheDir, keyOf(at), 4, `value <${at}>`);
+}
+
 /** Tables and keys of what is noted, for people. */
 function noted(cacheDir: string, generation = 1): string[] {
   const { records, beyondRecords } = readDamage(cacheDir, generation);
@@ -95,7 +111,10 @@ void describe('damage that a read meets', () => {
     await withCache(async (stage) => {
       const { storage, file, cacheDir } = stage;
       const digests = await recordDigests(cacheDir);
-      for (const at of [3, 700, 1500]) flipBits(cacheDir, `value <${at}>`, 2);
+      for (const at of [3, 700, 1500]) {
+        damage(cacheDir, at);
+        flipValue(cacheDir, keyOf(at), 2, `other value <${at}>`);
+      }
       meet(stage, 'items', 'k0003', 'k0700');
       meet(stage, 'items', 'k0003');
       // By an index, and by a stream, as well.
@@ -122,7 +141,7 @@ void describe('damage that a read meets', () => {
       assert.equal((await storage.sync()).repaired, undefined);
 
       // What is damaged again is noted again.
-      flipBits(cacheDir, 'value <4>', 2);
+      damage(cacheDir, 4);
       meet(stage, 'items', 'k0004');
       assert.deepEqual((await storage.sync()).repaired, { items: 1 });
     });
@@ -134,12 +153,12 @@ void describe('damage that a read meets', () => {
       async (stage) => {
         const { storage, cacheDir } = stage;
         assert.equal((await storage.sync()).mode, 'incremental');
-        flipBits(cacheDir, 'value <9>', 2);
+        damage(cacheDir, 9);
         meet(stage, 'items', 'k0009');
         const report = await storage.sync();
         assert.equal(report.mode, 'incremental');
         assert.deepEqual(report.repaired, { items: 1 });
-        assert.ok(report.tables['items']!.rowsRead < 10);
+        assert.ok(report.tables['items']!.rowsRead < ROWS / 5);
         assert.equal(storage.cache.table('items').get('k0009')?.['v'], 'value <9>');
       },
       { tables },
@@ -149,13 +168,16 @@ void describe('damage that a read meets', () => {
   void it('is repaired also where the row has changed since, in its indexes too', async () => {
     await withCache(async (stage) => {
       const { storage, file, cacheDir } = stage;
-      for (const at of [10, 20, 30]) flipBits(cacheDir, `value <${at}>`, 2);
+      for (const at of [10, 20, 30]) damage(cacheDir, at);
       meet(stage, 'items', 'k0010');
       // Changed rows are written over without a read of ours having met them.
-      changeDatabase(file, `UPDATE items SET v = 'new ' || k, w = -1 WHERE k IN ('k0010', 'k0020')`);
+      changeDatabase(
+        file,
+        `UPDATE items SET v = 'new ' || k, w = -1 WHERE k IN ('k0010', 'k0020')`,
+      );
       changeDatabase(file, `DELETE FROM items WHERE k = 'k0030'`);
       await storage.sync();
-      await assertCacheEquals(file, cacheDir, { tables: ['items'] } as never);
+      await assertCacheEquals(file, cacheDir);
       const table = storage.cache.table('items');
       assert.deepEqual(
         [...table.byIndex('by_w', -1)].map(({ k }) => k),
@@ -169,8 +191,8 @@ void describe('damage that a read meets', () => {
   void it('is noted by any process and repaired by any', async () => {
     await withCache(async ({ options, file, cacheDir }) => {
       const peer = fileURLToPath(new URL('./damage-peer.js', import.meta.url));
-      const keys = Array.from({ length: 6 }, (_, i) => `k${String(100 + i).padStart(4, '0')}`);
-      for (let i = 0; i < 6; i++) flipBits(cacheDir, `value <${100 + i}>`, 1);
+      const keys = Array.from({ length: 6 }, (_, i) => keyOf(100 + i));
+      for (let i = 0; i < 6; i++) damage(cacheDir, 100 + i);
       const ran = await Promise.all(
         [0, 1, 2].map(async (from) =>
           promisify(execFile)(process.execPath, [
@@ -195,10 +217,8 @@ void describe('damage that a read meets', () => {
   void it('is kept in mind while the source is away, and reads go on', async () => {
     await withCache(async (stage) => {
       const { storage, options, cacheDir } = stage;
-      flipBits(cacheDir, 'value <5>', 2);
+      damage(cacheDir, 5);
       meet(stage, 'items', 'k0005');
-      const away = { ...options, source: { url: 'http://127.0.0.1:9' }, retries: 0, pool };
-      void away;
       const path = (options.source as { url: string }).url.slice('file:'.length);
       await rename(path, `${path}.away`);
       await assert.rejects(async () => await storage.sync());
@@ -210,12 +230,45 @@ void describe('damage that a read meets', () => {
     });
   });
 
+  void it('is repaired by the next sync where one was cut off half-way', async () => {
+    await withCache(async (stage) => {
+      const { options, cacheDir, file } = stage;
+      await tamper(cacheDir, 'items', (table) => {
+        for (let at = 0; at < 250; at++) table.flip(4 * at, 3);
+      });
+      for (let at = 0; at < 250; at++) meet(stage, 'items', keyOf(4 * at + 1));
+      let repairs = 0;
+      const cut = new Proxy(pool, {
+        get(target, name) {
+          const value = Reflect.get(target, name, target) as unknown;
+          if (typeof value !== 'function') return value;
+          const call = value.bind(target) as (...args: unknown[]) => unknown;
+          if (name !== 'write') return call;
+          return (...args: unknown[]) => {
+            if (args[0] !== 'repairRows' || ++repairs !== 2) return call(...args);
+            return Promise.reject(new CacheError('CACHE_FULL', 'There is no room.'));
+          };
+        },
+      });
+      await using storage = await StorageSync.open({ ...options, pool: cut });
+      await assert.rejects(
+        async () => await storage.sync(),
+        (error) => error instanceof CacheError && error.code === 'CACHE_FULL',
+      );
+      assert.equal(noted(cacheDir).length, 250);
+      // A hundred of them are sound by now.
+      assert.deepEqual((await storage.sync()).repaired, { items: 150 });
+      assert.deepEqual(noted(cacheDir), []);
+      await assertCacheEquals(file, cacheDir);
+    });
+  });
+
   void it('of a row that the source has no more takes a full read, which removes it', async () => {
     await withCache(
       async (stage) => {
         const { storage, file, cacheDir } = stage;
         await storage.sync();
-        flipBits(cacheDir, 'value <40>', 2);
+        damage(cacheDir, 40);
         meet(stage, 'items', 'k0040');
         changeDatabase(file, `DELETE FROM items WHERE k = 'k0040'`);
         const report = await storage.sync();
@@ -223,7 +276,7 @@ void describe('damage that a read meets', () => {
         assert.equal(report.mode, 'full');
         assert.deepEqual(noted(cacheDir), []);
         assert.equal(storage.cache.table('items').get('k0040'), undefined);
-        await assertCacheEquals(file, cacheDir, { tables: ['items'] } as never);
+        await assertCacheEquals(file, cacheDir, { tables: ['items'] });
         assert.equal((await storage.verify({ level: 'deep' })).differences, 0);
       },
       { tables: [BY_CURSOR] },
@@ -235,13 +288,12 @@ void describe('damage that a read meets', () => {
       async (stage) => {
         const { storage, file, cacheDir } = stage;
         await storage.sync();
-        // Its order stays as it was: `k1500` is the last, and is now `k1508`.
-        await tamper(cacheDir, 'items', () => undefined);
-        flipBits(cacheDir, ' k1500'.slice(1), 4);
+        // `k1500` is the last, and stays it as `k1508`.
+        flipKey(cacheDir, 'k1500', 4, 'value <1500>', 4);
         assert.throws(() => [...storage.cache.table('items').range({ gte: 'k1500' })], corruption);
         await storage.sync();
         assert.equal(storage.cache.table('items').get('k1500')?.['v'], 'value <1500>');
-        await assertCacheEquals(file, cacheDir, { tables: ['items'] } as never);
+        await assertCacheEquals(file, cacheDir, { tables: ['items'] });
         const verified = await storage.verify({ level: 'deep' });
         assert.equal(verified.differences, 0, JSON.stringify(verified, null, 1));
       },
@@ -280,17 +332,10 @@ void describe('damage beyond single records', () => {
         for (let at = 0; at <= MAX_DAMAGED_RECORDS; at++) table.flip(at, 3);
         return table.keys.slice(0, MAX_DAMAGED_RECORDS + 1);
       });
-      const log = new DamageLog(cacheDir);
-      const { records } = readDamage(cacheDir, 1);
-      assert.equal(records.size, 0);
-      for (const [i] of keys.entries()) {
-        if (i < MAX_DAMAGED_RECORDS) {
-          meet(stage, 'items', `k${String(i + 1).padStart(4, '0')}`);
-        }
-      }
+      assert.equal(keys.length, MAX_DAMAGED_RECORDS + 1);
+      for (let at = 1; at <= MAX_DAMAGED_RECORDS; at++) meet(stage, 'items', keyOf(at));
       assert.equal((await storage.status()).rebuildDue, false);
-      meet(stage, 'items', `k${String(MAX_DAMAGED_RECORDS + 1).padStart(4, '0')}`);
-      void log;
+      meet(stage, 'items', keyOf(MAX_DAMAGED_RECORDS + 1));
       assert.equal((await storage.status()).rebuildDue, true);
       assert.equal((await storage.sync()).mode, 'rebuild');
       await assertCacheEquals(file, cacheDir);
@@ -300,7 +345,7 @@ void describe('damage beyond single records', () => {
   void it('is a record that is not found by its key', async () => {
     await withCache(async (stage) => {
       const { storage, cacheDir, file } = stage;
-      flipBits(cacheDir, 'k0777', 1);
+      flipKey(cacheDir, 'k0777', 2, 'other value <777>', 0);
       await assert.rejects(async () => {
         for await (const row of storage.cache.table('other').stream()) void row;
       }, corruption);
@@ -342,7 +387,7 @@ void describe('the notes of damage', () => {
       assert.deepEqual(await recordDigests(cacheDir), digests);
       assert.deepEqual(noted(cacheDir), []);
 
-      flipBits(cacheDir, 'value <8>', 2);
+      damage(cacheDir, 8);
       writeFileSync(path, '{"generation":1,"tab');
       meet(stage, 'items', 'k0008');
       assert.deepEqual((await storage.sync()).repaired, { items: 1 });
@@ -356,13 +401,13 @@ void describe('the notes of damage', () => {
       writeFileSync(path, '');
       for (let i = 0; i < 20; i++) appendFileSync(path, `${'x'.repeat(1024 * 1024)}\n`);
       const { size } = statSync(path);
-      flipBits(cacheDir, 'value <8>', 2);
+      damage(cacheDir, 8);
       meet(stage, 'items', 'k0008');
       assert.equal(statSync(path).size, size);
       const report = await storage.sync();
-      assert.equal(report.mode, 'full');
+      assert.deepEqual([report.mode, report.repaired, statSync(path).size], ['full', undefined, 0]);
       meet(stage, 'items', 'k0008');
-      await storage.sync();
+      assert.deepEqual((await storage.sync()).repaired, { items: 1 });
     });
   });
 
@@ -370,7 +415,7 @@ void describe('the notes of damage', () => {
     await withCache(async (stage) => {
       const { storage, cacheDir } = stage;
       const path = damagePath(cacheDir);
-      flipBits(cacheDir, 'value <8>', 2);
+      damage(cacheDir, 8);
       const target = `${cacheDir}.target`;
       writeFileSync(target, 'precious');
       symlinkSync(target, path);

@@ -11,7 +11,7 @@ export function servedFile(cacheDir: string): string {
 }
 
 /** Flips a bit of one byte behind each place in the served file where `text` is: also in pages that are free. */
-export function flipBits(cacheDir: string, text: string, offset = 0): void {
+export function flipBits(cacheDir: string, text: Buffer, offset: number): void {
   const path = servedFile(cacheDir);
   const bytes = readFileSync(path);
   const fd = openSync(path, 'r+');
@@ -21,5 +21,28 @@ export function flipBits(cacheDir: string, text: string, offset = 0): void {
     found++;
   }
   closeSync(fd);
-  assert.ok(found > 0, `the file has ${text}`);
+  assert.ok(found > 0, `the file has ${text.toString('latin1')}`);
+}
+
+/** What a stored row of short TEXT columns begins with, after the key of one column. */
+function rowBytes(key: string, columns: number, value: string): Buffer {
+  const texts = [key, value].flatMap((text) => [Buffer.of(0xa0 | text.length), Buffer.from(text)]);
+  return Buffer.concat([Buffer.from(key), Buffer.of(0x90 | columns), ...texts]);
+}
+
+/** Flips a bit in the value of a record. */
+export function flipValue(cacheDir: string, key: string, columns: number, value: string): void {
+  const row = rowBytes(key, columns, value);
+  flipBits(cacheDir, row, row.length - 3);
+}
+
+/** Flips a bit in the `at`-th character of the key that a record stands under. */
+export function flipKey(
+  cacheDir: string,
+  key: string,
+  columns: number,
+  value: string,
+  at: number,
+): void {
+  flipBits(cacheDir, rowBytes(key, columns, value), at);
 }
