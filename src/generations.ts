@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { readdir, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { bootId } from './cache/boot.js';
+import { forgetDamage } from './cache/damage-notes.js';
 import { refuseTooFull } from './cache/free-space.js';
 import { dataPath, generationPath } from './cache/layout.js';
 import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
@@ -69,6 +70,7 @@ export async function publish(
   if (!generation.unpublished) return;
   await writeManifest(cacheDir, { ...manifest, live: number, building: null });
   await removeOtherGenerations(cacheDir, number);
+  forgetDamage(cacheDir, (note) => note.generation !== number);
 }
 
 /** The manifest of a cache: a new one where there is none, or where one that is lost need not be known. */

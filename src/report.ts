@@ -76,6 +76,8 @@ export interface SyncReport {
   readonly transport: string;
   readonly warnings: readonly string[];
   readonly validation: ValidationReport;
+  /** Damaged records that reads had met and the sync fetched again, by table; only where there were any. */
+  readonly repaired?: Readonly<Record<string, number>>;
   /** Of a skipped sync: why the source could not be had. */
   readonly outage?: { readonly code: ErrorCode; readonly message: string };
   /** With the memory preset: rows of each kind that the source and the cache now share. */

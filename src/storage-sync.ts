@@ -2,6 +2,7 @@ import { randomInt, randomUUID } from 'node:crypto';
 import type { TableCheckpoint } from './cache/catalog.js';
 import { isSpurious } from './cache/environment.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
+import { forgetDamage, readDamage } from './cache/damage-notes.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
 import { generationPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
@@ -40,6 +41,7 @@ import {
 } from './sync-report.js';
 import { SyncRun } from './sync-run.js';
 import type { VerifyContext } from './verify/context.js';
+import { mendNoted, type Mended } from './verify/mend.js';
 import { checkVerifyOptions, DEFAULT_VERIFY_LEVEL } from './verify/options.js';
 import type { VerifyOptions, VerifyReport } from './verify/report.js';
 import { SourceBudget } from './verify/source-budget.js';
@@ -222,9 +224,13 @@ export class StorageSync implements AsyncDisposable {
     signal: AbortSignal,
     meter: ProgressMeter,
   ): Promise<SyncReport> {
+    let mended: Mended | null = null;
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#locked(mode, asked, signal, meter);
+        if (mode !== 'rebuild') mended ??= await this.#mend(signal, meter);
+        const full = asked.full || hasAbsent(mended);
+        const report = await this.#locked(mode, { ...asked, full }, signal, meter);
+        return mended === null ? report : this.#withMended(report, mended);
       } catch (error) {
         // The environment was closed with the sync: the next one has another view of its free pages.
         if (isSpurious(error) && tries < COMMIT_TRIES) continue;
@@ -245,6 +251,33 @@ export class StorageSync implements AsyncDisposable {
     return { ...report, warnings: [told, ...report.warnings] };
   }
 
+  /** Repairs the records that reads found damaged since the last sync. */
+  async #mend(signal: AbortSignal, meter: ProgressMeter): Promise<Mended | null> {
+    const { cacheDir, tables: definitions } = this.#options;
+    const number = readManifest(cacheDir)?.live ?? null;
+    if (number === null) return null;
+    // Of a file that others have filled with whatever else, too.
+    forgetDamage(cacheDir, (note) => note.generation !== number);
+    const { records, beyondRecords } = readDamage(cacheDir, number);
+    if (records.size === 0 && !beyondRecords) return null;
+    const repair = { removesUncacheable: false, maxLossShare: 0 };
+    return await this.#comparing(number, signal, { meter, repair }, async (context) => {
+      return await mendNoted(context, { cacheDir, number, definitions });
+    });
+  }
+
+  #withMended(report: SyncReport, { repaired, absent }: Mended): SyncReport {
+    const { cacheDir } = this.#options;
+    // All rows were read: what the source does not have is gone, and so is the damage.
+    if (Object.keys(absent).length > 0) forgetDamage(cacheDir, () => true);
+    const warnings = [
+      ...Object.entries(repaired).map(([table, rows]) => mendedWarning(table, rows)),
+      ...Object.entries(absent).map(([table, rows]) => absentWarning(table, rows)),
+    ];
+    const isNews = warnings.length > 0;
+    return isNews ? { ...report, repaired, warnings: [...warnings, ...report.warnings] } : report;
+  }
+
   async #verify(
     asked: VerifyOptions,
     signal: AbortSignal,
@@ -257,46 +290,28 @@ export class StorageSync implements AsyncDisposable {
     await removeLeftovers(cacheDir);
     const number = readManifest(cacheDir)?.live ?? null;
     if (number === null) throw emptyCache(cacheDir);
-    const generation = {
-      dir: generationPath(cacheDir, number),
-      unpublished: false,
-      create: false,
-    };
-    const pool = this.#pool();
-    const source = this.#sourceRef(randomUUID());
-    const onAbort = () => pool.endSession(source.session);
-    signal.addEventListener('abort', onAbort, { once: true });
+    const level = asked.level ?? DEFAULT_VERIFY_LEVEL;
+    const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
+    const removesUncacheable = options.onRowError === 'quarantine';
+    const repair = asked.repair ? { removesUncacheable, maxLossShare } : null;
     let retries = 0;
+    const onRetries = (more: number) => {
+      retries += more;
+    };
+    const wanted = { meter, repair, maxSourceRows: asked.maxSourceRows, onRetries };
     try {
-      if (signal.aborted) throw new SyncAbortedError();
-      await this.#openGeneration(generation, sourceFingerprint(options.source.url));
-      const level = asked.level ?? DEFAULT_VERIFY_LEVEL;
-      const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;
-      const removesUncacheable = options.onRowError === 'quarantine';
-      const context: VerifyContext = {
-        pool,
-        source,
-        generation,
-        bounds: this.#bounds(),
-        lanes: this.#verifyLanes(),
-        repair: asked.repair ? { removesUncacheable, maxLossShare } : null,
-        budget: new SourceBudget(asked.maxSourceRows),
-        meter,
-        throwIfAborted: () => {
-          if (signal.aborted) throw new SyncAbortedError();
-        },
-        onRetries: (more) => {
-          retries += more;
-        },
-      };
-      const verified = await verifyCache(context, {
-        cacheDir,
-        number,
-        level,
-        seed: asked.seed ?? randomInt(2 ** 32),
-        definitions: options.tables,
-        tables: asked.tables,
+      const verified = await this.#comparing(number, signal, wanted, async (context) => {
+        return await verifyCache(context, {
+          cacheDir,
+          number,
+          level,
+          seed: asked.seed ?? randomInt(2 ** 32),
+          definitions: options.tables,
+          tables: asked.tables,
+        });
       });
+      const isSound = level === 'deep' && asked.tables === undefined && verified.complete;
+      if (isSound && verified.left === 0) forgetDamage(cacheDir, () => true);
       const durationMs = Date.now() - startedAt;
       return { level, generation: number, durationMs, retries, ...verified };
     } catch (error) {
@@ -304,6 +319,43 @@ export class StorageSync implements AsyncDisposable {
       throw new SyncAbortedError(
         'The verify was aborted; a deep one goes on from where it stopped the next time.',
       );
+    }
+  }
+
+  /** Opens both sides for `work` that holds them against each other. */
+  async #comparing<T>(
+    number: number,
+    signal: AbortSignal,
+    wanted: Pick<VerifyContext, 'meter' | 'repair'> & {
+      readonly maxSourceRows?: number | undefined;
+      readonly onRetries?: (retries: number) => void;
+    },
+    work: (context: VerifyContext) => Promise<T>,
+  ): Promise<T> {
+    const options = this.#options;
+    const dir = generationPath(options.cacheDir, number);
+    const generation = { dir, unpublished: false, create: false };
+    const pool = this.#pool();
+    const source = this.#sourceRef(randomUUID());
+    const onAbort = () => pool.endSession(source.session);
+    signal.addEventListener('abort', onAbort, { once: true });
+    try {
+      if (signal.aborted) throw new SyncAbortedError();
+      await this.#openGeneration(generation, sourceFingerprint(options.source.url));
+      return await work({
+        pool,
+        source,
+        generation,
+        bounds: this.#bounds(),
+        lanes: this.#verifyLanes(),
+        repair: wanted.repair,
+        budget: new SourceBudget(wanted.maxSourceRows),
+        meter: wanted.meter,
+        throwIfAborted: () => {
+          if (signal.aborted) throw new SyncAbortedError();
+        },
+        onRetries: wanted.onRetries ?? (() => undefined),
+      });
     } finally {
       signal.removeEventListener('abort', onAbort);
       pool.endSession(source.session);
@@ -693,6 +745,18 @@ const HEALED = 'The manifest was damaged or missing, and was restored from its b
 
 /** Said of a file whose newest state was damaged. */
 const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';
+
+function hasAbsent(mended: Mended | null): boolean {
+  return mended !== null && Object.keys(mended.absent).length > 0;
+}
+
+function mendedWarning(table: string, rows: number): string {
+  return `${rows} damaged records of ${JSON.stringify(table)}, which reads had met, were fetched again.`;
+}
+
+function absentWarning(table: string, rows: number): string {
+  return `${rows} damaged records of ${JSON.stringify(table)}, which reads had met, are of keys that the source does not have: all tables were read in full.`;
+}
 
 interface PreparedTarget extends Target {
   readonly tables: readonly PreparedTable[];

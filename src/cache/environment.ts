@@ -254,6 +254,11 @@ export class Environment {
     this.#root.resetReadTxn();
   }
 
+  /** A failure of a read, with its code. */
+  failure(error: unknown): unknown {
+    return lmdbError(error, this.#dir);
+  }
+
   /** Keeps the environment open for one more user, who calls {@link close} when done. */
   retain(): this {
     this.#users++;

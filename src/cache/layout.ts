@@ -7,6 +7,7 @@ import { join } from 'node:path';
  * manifest.json        which generation is served, and which is being built; manifest.backup.json is a copy
  * state.json           the last failure, and how many rows each table had
  * verify.json          how far an interrupted deep verify has come
+ * damage.jsonl         damage that reads have met and no sync has repaired yet
  * lock                 held by the one process that may write
  * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock, seal.json
  * ```
@@ -25,6 +26,10 @@ export function statePath(cacheDir: string): string {
 
 export function verifyStatePath(cacheDir: string): string {
   return join(cacheDir, 'verify.json');
+}
+
+export function damagePath(cacheDir: string): string {
+  return join(cacheDir, 'damage.jsonl');
 }
 
 export function lockPath(cacheDir: string): string {

@@ -2,6 +2,7 @@ import { open, readFile, type FileHandle } from 'node:fs/promises';
 import { readFileSync, openSync, closeSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
+import * as v from 'valibot';
 import { tryLock, unlock } from 'fs-native-extensions';
 import { CacheError } from '../errors.js';
 import { cacheIoError, FILE_MODE } from './files.js';
@@ -14,6 +15,13 @@ export interface LockHolder {
   readonly startedAt: string;
   readonly mode: string;
 }
+
+const holderSchema = v.object({
+  pid: v.number(),
+  host: v.string(),
+  startedAt: v.string(),
+  mode: v.string(),
+});
 
 /** A status check holds the lock for an instant; a sync that meets one tries again. */
 const PATIENCE_MS = 500;
@@ -97,7 +105,7 @@ export function currentHolder(cacheDir: string): LockHolder | null {
 
 function parseHolder(text: string): LockHolder {
   try {
-    return JSON.parse(text) as LockHolder;
+    return v.parse(holderSchema, JSON.parse(text));
   } catch {
     return { pid: 0, host: 'unknown', startedAt: 'unknown', mode: 'unknown' };
   }

@@ -17,6 +17,7 @@ import { encodeKey, encodeKeyPrefix } from '../transform/key-codec.js';
 import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
+import { DamageLog } from './damage-notes.js';
 import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
 import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
@@ -102,6 +103,8 @@ interface View {
   readonly environment: Environment;
   readonly transaction: ReadTransaction | undefined;
   readonly validateChecksums: boolean;
+  readonly generation: number;
+  readonly damage: DamageLog;
 }
 
 /**
@@ -120,6 +123,7 @@ export function openCache(cacheDir: string, options: CacheReaderOptions = {}): C
 export class CacheReader implements AsyncDisposable {
   readonly #cacheDir: string;
   readonly #validateChecksums: boolean;
+  readonly #damage: DamageLog;
   #environment: Environment | null = null;
   #generation: number | null = null;
   #checkedAt = -Infinity;
@@ -128,6 +132,7 @@ export class CacheReader implements AsyncDisposable {
 
   constructor(cacheDir: string, options: CacheReaderOptions = {}) {
     this.#cacheDir = cacheDir;
+    this.#damage = new DamageLog(cacheDir);
     this.#validateChecksums = options.validateChecksums ?? false;
     this.#follow();
   }
@@ -190,6 +195,8 @@ export class CacheReader implements AsyncDisposable {
       environment: this.#environment,
       transaction: undefined,
       validateChecksums: this.#validateChecksums,
+      generation: this.#generation!,
+      damage: this.#damage,
     };
   }
 
@@ -304,8 +311,9 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
 
   /** The number of rows. */
   count(): number {
-    const { view, id } = this.#presentTable();
-    return view.environment.tableState(id, view.transaction).rows;
+    return this.#told(this.#presentTable(), ({ view, id }) => {
+      return view.environment.tableState(id, view.transaction).rows;
+    });
   }
 
   /** Rows between two keys, or between the leading values of two composite keys, in key order. */
@@ -317,6 +325,8 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       for (const { key, value } of entries) {
         yield this.#decode(table, key, value, value.length);
       }
+    } catch (error) {
+      throw noteDamage(table, error);
     } finally {
       void environment.close();
     }
@@ -343,7 +353,9 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
         seen++;
         yield row as Row;
       }
-      if (seen !== expected) throw cutShort(this.#name, seen, expected);
+      if (seen !== expected) {
+        throw noteDamage(this.#table(), cutShort(this.#name, seen, expected));
+      }
     } finally {
       owned?.close();
     }
@@ -428,6 +440,8 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       for (const cells of scanIndex(this.#scanned(table, index), range)) {
         yield this.#toRow(table, cells);
       }
+    } catch (error) {
+      throw noteDamage(held.table, error);
     } finally {
       held.release();
     }
@@ -436,7 +450,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   #consistently<T>(index: string | null, read: (table: OpenTable) => T): T {
     const held = this.#hold(index);
     try {
-      return read(held.table);
+      return this.#told(held.table, read);
     } finally {
       held.release();
     }
@@ -534,9 +548,13 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
-    const value = table.rows.getBinaryFast(key, options(table));
-    // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
-    return value === undefined ? undefined : this.#decode(table, key, value, value.length);
+    try {
+      const value = table.rows.getBinaryFast(key, options(table));
+      // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
+      return value === undefined ? undefined : this.#decode(table, key, value, value.length);
+    } catch (error) {
+      throw noteDamage(table, error);
+    }
   }
 
   #decode(table: OpenTable, key: Uint8Array, value: Buffer, length: number): Row {
@@ -547,7 +565,17 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     if (table.view.validateChecksums && !recordIsSound(checksum, key, value, length)) {
       throw damagedRecord(table.plan.name, key);
     }
-    return decodeRecord(value, length);
+    const cells = decodeRow(table.plan, value, length);
+    if (cells === null) throw damagedRecord(table.plan.name, key, 'it is no row of the table');
+    return cells;
+  }
+
+  #told<T>(table: OpenTable, read: (table: OpenTable) => T): T {
+    try {
+      return read(table);
+    } catch (error) {
+      throw noteDamage(table, error);
+    }
   }
 
   #toRow({ plan }: OpenTable, cells: readonly SqlValue[]): Row {
@@ -601,6 +629,27 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       },
     );
   }
+}
+
+/** The columns of a record, or null where its bytes are no row of the plan. */
+function decodeRow(plan: TablePlan, value: Buffer, length: number): SqlValue[] | null {
+  try {
+    const cells = decodeRecord(value, length);
+    return Array.isArray(cells) && cells.length === plan.columns.length ? cells : null;
+  } catch {
+    return null;
+  }
+}
+
+/** Gives a failed read its code, and notes for the next sync what it says of damage. */
+function noteDamage({ view, id }: OpenTable, error: unknown): unknown {
+  const failure = view.environment.failure(error);
+  if (!(failure instanceof CacheError) || failure.code !== 'CACHE_CORRUPT') return failure;
+  const { generation, damage } = view;
+  const hex = failure.context['key'];
+  const record = typeof hex === 'string' ? { tableId: id, key: Buffer.from(hex, 'hex') } : null;
+  damage.note({ generation, record });
+  return failure;
 }
 
 function isPresent({ view, id }: OpenTable): boolean {

@@ -53,14 +53,18 @@ export function unpackMeta<T>(bytes: Uint8Array): T {
   return packr.unpack(bytes) as T;
 }
 
-/** A record whose checksum does not hold. */
-export function damagedRecord(table: string, key: Uint8Array): CacheError {
+/** A record whose checksum does not hold, or that is no row of its table. */
+export function damagedRecord(
+  table: string,
+  key: Uint8Array,
+  why = 'its checksum does not hold',
+): CacheError {
   return new CacheError(
     'CACHE_CORRUPT',
-    `A record of ${JSON.stringify(table)} is damaged: its checksum does not hold.`,
+    `A record of ${JSON.stringify(table)} is damaged: ${why}.`,
     {
       context: { table, key: Buffer.from(key).toString('hex') },
-      hint: 'Run `storage-sync rebuild`: the source has everything.',
+      hint: 'The next `storage-sync sync` fetches it again.',
     },
   );
 }

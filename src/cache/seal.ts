@@ -1,5 +1,6 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import * as v from 'valibot';
 import { FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
 
@@ -16,10 +17,16 @@ export interface FileState {
   readonly modified: string;
 }
 
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+const schema = v.union([
+  v.object({ writer: count }),
+  v.object({ bytes: count, modified: v.string() }),
+]);
+
 /** @returns null where there is none that could be read. */
 export function readSeal(generationDir: string): Seal | null {
   try {
-    return JSON.parse(readFileSync(sealPath(generationDir), 'utf8')) as Seal;
+    return v.parse(schema, JSON.parse(readFileSync(sealPath(generationDir), 'utf8')));
   } catch {
     return null;
   }

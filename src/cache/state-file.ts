@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import * as v from 'valibot';
 import { describeError, StorageSyncError } from '../errors.js';
 import { writeFileAtomic } from './files.js';
 import { statePath } from './layout.js';
@@ -10,15 +11,22 @@ export interface LastError {
   readonly message: string;
 }
 
-/** What is told about a cache beside it. */
-interface CacheNotes {
+const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
+
+/** What is told about a cache beside it. A part that is damaged is not there. */
+const schema = v.object({
   /** Since the last complete sync. */
-  readonly lastError?: LastError;
+  lastError: v.fallback(
+    v.optional(v.object({ at: v.string(), code: v.string(), message: v.string() })),
+    undefined,
+  ),
   /** Syncs that failed since then. */
-  readonly failedSyncs?: number;
+  failedSyncs: v.fallback(v.optional(count), undefined),
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
-  readonly rows?: Readonly<Record<string, number>>;
-}
+  rows: v.fallback(v.optional(v.record(v.string(), count)), undefined),
+});
+
+type CacheNotes = v.InferOutput<typeof schema>;
 
 export async function noteFailure(cacheDir: string, error: unknown): Promise<void> {
   const lastError: LastError = {
@@ -60,7 +68,7 @@ async function writeNotes(cacheDir: string, notes: CacheNotes): Promise<void> {
 
 function readNotes(cacheDir: string): CacheNotes {
   try {
-    return JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as CacheNotes;
+    return v.parse(schema, JSON.parse(readFileSync(statePath(cacheDir), 'utf8')));
   } catch {
     // They are remarks: missing or unreadable, there are none.
     return {};

@@ -4,6 +4,7 @@ import { bootId } from './boot.js';
 import type { TableMode } from '../report.js';
 import type { TablePlan } from '../source/plan.js';
 import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
+import { MAX_DAMAGED_RECORDS, readDamage, type NotedDamage } from './damage-notes.js';
 import { Environment } from './environment.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
@@ -25,6 +26,8 @@ export interface TableStatus {
   readonly mode: TableMode;
   /** How far an unfinished sync of the table has come, or how the last one ended; null before any. */
   readonly checkpoint: CheckpointStatus | null;
+  /** Records that reads found damaged, and no sync has repaired yet. */
+  readonly damagedRecords: number;
 }
 
 export interface CacheStatus {
@@ -39,6 +42,8 @@ export interface CacheStatus {
   readonly lastError: LastError | null;
   /** Syncs that failed since the last complete one. */
   readonly failedSyncs: number;
+  /** Whether reads met damage that is not of single records, or of too many: the next sync builds the cache anew. */
+  readonly rebuildDue: boolean;
   /** Who writes the cache just now. */
   readonly holder: LockHolder | null;
 }
@@ -62,6 +67,7 @@ export async function readStatus(
     lastSyncAt: null,
     ageMs: null,
     tables: {},
+    rebuildDue: false,
   };
   let manifest: Manifest | null | undefined;
   try {
@@ -73,10 +79,14 @@ export async function readStatus(
     const dir = generationPath(cacheDir, shown);
     if (manifest?.live == null) {
       // What is being built may be anything, from nothing on; the next sync drops it if it is unusable.
-      const { tables } = await inspect(dir).catch(() => ({ tables: {} }));
+      const { tables } = await inspect(dir, NO_DAMAGE).catch(() => ({ tables: {} }));
       return { ...base, state: 'empty', generation: null, tables };
     }
-    const { tables, record } = await inspect(dir);
+    const damage = readDamage(cacheDir, manifest.live);
+    const { tables, record } = await inspect(dir, damage);
+    const isWide = Object.values(tables).some(
+      ({ damagedRecords }) => damagedRecords > MAX_DAMAGED_RECORDS,
+    );
     const age = record ? ageOf(record.asOf, Date.now()) : null;
     const isFresh =
       age !== null &&
@@ -89,6 +99,7 @@ export async function readStatus(
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,
       tables,
+      rebuildDue: damage.beyondRecords || isWide,
     };
   } catch (error) {
     // Another generation may have been published between the look at the manifest and at this one, which is gone then.
@@ -148,15 +159,23 @@ function shownGeneration(manifest: Manifest | null, holder: LockHolder | null): 
   return building && !holder && building.boot === bootId() ? building.generation : null;
 }
 
+const NO_DAMAGE: NotedDamage = { records: new Map(), beyondRecords: false };
+
 async function inspect(
   generationDir: string,
+  { records }: NotedDamage,
 ): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
   return await withGeneration(generationDir, (environment) => {
-    const tables = environment
-      .catalog()
-      .tables.map(
-        ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
-      );
+    const tables = environment.catalog().tables.map(
+      ({ id, plan }) =>
+        [
+          plan.name,
+          {
+            ...tableStatus(plan, environment.tableState(id)),
+            damagedRecords: records.get(id)?.length ?? 0,
+          },
+        ] as const,
+    );
     return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
   });
 }
@@ -174,7 +193,10 @@ async function withGeneration<T>(
   }
 }
 
-function tableStatus(plan: TablePlan, { rows, checkpoint }: TableState): TableStatus {
+function tableStatus(
+  plan: TablePlan,
+  { rows, checkpoint }: TableState,
+): Omit<TableStatus, 'damagedRecords'> {
   if (!checkpoint) return { rows, mode: 'full', checkpoint: null };
   const { phase, counters, updatedAt } = checkpoint;
   return {

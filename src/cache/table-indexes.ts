@@ -5,7 +5,10 @@ import type { CatalogTable, IndexViolation } from './catalog.js';
 import type { Environment } from './environment.js';
 import { groupOf, indexEntry, indexGroup, rangeOfGroup, wholeIndex } from './index-key.js';
 import type { IndexEntry } from './index-key.js';
-import { decodeRecord } from './record.js';
+import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
+
+/** Damaged rows whose entries are searched for. Where there are more, the cache is better built anew. */
+const MAX_SEARCHES = 100;
 
 /** A unique index that its table's rows violate. */
 export interface UniqueVerdict {
@@ -28,6 +31,7 @@ export class TableIndexes {
   readonly #environment: Environment;
   readonly #table: CatalogTable;
   readonly #checksum: Checksum;
+  #searches = 0;
 
   constructor(environment: Environment, table: CatalogTable, checksum: Checksum) {
     this.#environment = environment;
@@ -42,12 +46,28 @@ export class TableIndexes {
 
   /** Takes a row out of all indexes. */
   remove(rowKey: Buffer, value: Buffer): void {
+    if (!recordIsSound(this.#checksum, rowKey, value, value.length)) {
+      this.#removeEntriesOf(rowKey);
+      return;
+    }
     const database = this.#environment.indexes(this.#table.id);
     for (const { number, key, group } of this.entriesOf(rowKey, value)) {
       if (group !== null && !database.doesExist(key)) continue;
       database.removeSync(key);
       if (group !== null && this.#hasMembers(group)) this.#countDuplicates(number, -1);
     }
+  }
+
+  /** What a damaged record was entered under cannot be told from it: all entries are looked at. */
+  #removeEntriesOf(rowKey: Buffer): void {
+    if (++this.#searches > MAX_SEARCHES) throw damagedRecord(this.#table.plan.name, rowKey);
+    const database = this.#environment.indexes(this.#table.id);
+    const found: Buffer[] = [];
+    for (const { key, value } of database.getRange({})) {
+      if (value.equals(rowKey)) found.push(Buffer.from(key));
+    }
+    for (const key of found) database.removeSync(key);
+    this.recount();
   }
 
   /** The entry of a row in the `at`-th index. */
@@ -166,7 +186,8 @@ export class TableIndexes {
     const { id, plan } = this.#table;
     const value = this.#environment.rows(id).getBinaryFast(rowKey);
     if (value === undefined) return [null];
-    const row = decodeRecord(value, value.length);
-    return plan.indexes[at]!.columns.map((column) => row[column]!);
+    const isSound = recordIsSound(this.#checksum, rowKey, value, value.length);
+    const row = isSound ? decodeRecord(value, value.length) : [];
+    return plan.indexes[at]!.columns.map((column) => row[column] ?? null);
   }
 }

@@ -35,6 +35,15 @@ function statusText(found: CacheStatus): string {
       `failed      ${formatPlural(found.failedSyncs, 'sync')} since the last complete one`,
     );
   }
+  const damaged = Object.entries(found.tables).flatMap(([name, { damagedRecords }]) =>
+    damagedRecords > 0 ? [`${formatCount(damagedRecords)} of ${printable(name)}`] : [],
+  );
+  if (damaged.length > 0) {
+    facts.push(`damaged     records: ${damaged.join(', ')}; the next sync repairs them`);
+  }
+  if (found.rebuildDue) {
+    facts.push('damaged     more than single records; the next sync builds the cache anew');
+  }
   const tables = Object.entries(found.tables).map(([name, table]) => [
     name,
     formatCount(table.rows),

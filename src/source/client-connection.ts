@@ -149,11 +149,23 @@ function bind(value: Cell): InValue {
 function toRows(result: ResultSet): RawRow[] {
   const width = result.columns.length;
   return result.rows.map((row) => {
+    if (row.length !== width)
+      throw outOfShape(`a row of ${row.length} values for ${width} columns`);
     const cells: SqlValue[] = [];
     for (let i = 0; i < width; i++) {
       const value = row[i]!;
+      if (typeof value === 'bigint' && BigInt.asIntN(64, value) !== value) {
+        throw outOfShape('an INTEGER of more than 64 bits');
+      }
       cells.push(value instanceof ArrayBuffer ? new Uint8Array(value) : value);
     }
     return cells;
+  });
+}
+
+/** What the client lets pass of an answer over a WebSocket, which nobody else gets to see. */
+function outOfShape(what: string): SourceError {
+  return new SourceError('SOURCE_PROTOCOL', `The source answered out of protocol: ${what}.`, {
+    hint: 'Try again. If it stays so, check what lies between here and the server.',
   });
 }

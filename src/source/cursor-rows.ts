@@ -156,7 +156,13 @@ async function readKeys(
   maxRows: number,
 ): Promise<FoundKey[]> {
   const list = plan.order.map(({ sql }) => exactCell(sql)).join(', ');
-  const found = await new Scan(plan, null, only).select(query, list, start, maxRows);
+  const found = await new Scan(plan, null, only).select(
+    query,
+    list,
+    start,
+    maxRows,
+    plan.order.length,
+  );
   return found.map((row) => {
     const position = decodeExact(row, plan.encoding);
     // The key's columns, and where one of them may be NULL the rowid, end the order.

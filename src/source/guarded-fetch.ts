@@ -1,4 +1,5 @@
 import { SourceError } from '../errors.js';
+import { parseAnswer } from './hrana-answer.js';
 import { systemCodeOf, unauthorized } from './source-errors.js';
 
 export interface GuardedFetchOptions {
@@ -25,8 +26,7 @@ export function guardedFetch(
       const response = await fetch(request, { signal: AbortSignal.any([timeout, request.signal]) });
       const body = await readBody(response, maxAnswerBytes);
       if (!response.ok) throw refused(response, body);
-      const { status, statusText, headers } = response;
-      return new Response(body, { status, statusText, headers });
+      return parsedResponse(parseAnswer(body), response);
     } catch (error) {
       if (error instanceof SourceError) throw error;
       if (timeout.aborted) {
@@ -47,6 +47,12 @@ export function guardedFetch(
       );
     }
   };
+}
+
+/** An answer that was parsed already: the client asks for nothing else of it. */
+function parsedResponse(answer: unknown, { status, statusText, headers }: Response): Response {
+  const response = new Response(null, { status, statusText, headers });
+  return Object.assign(response, { json: () => Promise.resolve(answer) });
 }
 
 async function readBody(response: Response, maxBytes: number): Promise<Uint8Array<ArrayBuffer>> {

@@ -1,3 +1,4 @@
+import { SourceError } from '../errors.js';
 import { InvalidText, type Cell } from '../values.js';
 import type { Query, RawRow } from './connection.js';
 import { both, orderBy, segmentsAfter, segmentsBetween, type KeysetSegment } from './keyset.js';
@@ -19,12 +20,18 @@ export class Scan {
     this.#only = only;
   }
 
-  /** The given select list of the first `maxRows` rows behind a position. */
+  /**
+   * The given select list of the first `maxRows` rows behind a position.
+   *
+   * @param width how many values the list has.
+   * @throws {SourceError} `SOURCE_PROTOCOL` when the source gives more rows, or rows of another width.
+   */
   async select(
     query: Query,
     list: string,
     position: readonly Cell[] | null,
     maxRows: number,
+    width: number,
   ): Promise<RawRow[]> {
     const found: RawRow[] = [];
     for (const segment of this.segments(position)) {
@@ -32,6 +39,10 @@ export class Scan {
       const statement = this.statement(list, segment.where, maxRows - found.length);
       const rows = await query(statement, segment.params);
       for (const row of rows) found.push(row);
+    }
+    if (found.length > maxRows) throw notAsked(`${found.length} rows, not ${maxRows} at most`);
+    for (const { length } of found) {
+      if (length !== width) throw notAsked(`rows of ${length} values, not ${width}`);
     }
     return found;
   }
@@ -63,6 +74,17 @@ export class Scan {
   isEnd(position: readonly Cell[] | null): boolean {
     return Boolean(this.#upTo && position && samePosition(position, this.#upTo));
   }
+}
+
+/** An answer that is none to what was asked. */
+export function notAsked(what: string): SourceError {
+  return new SourceError(
+    'SOURCE_PROTOCOL',
+    `The source answered something else than asked: ${what}.`,
+    {
+      hint: 'Try again. If it stays so, check what lies between here and the server.',
+    },
+  );
 }
 
 /** A WHERE clause of all the conditions, with a space before it, or nothing. */

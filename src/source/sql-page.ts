@@ -13,7 +13,7 @@ import type { PageRequest } from './page-request.js';
 import { projectionOf, type Projection } from './projection.js';
 import { invalidTextReason } from './row-sink.js';
 import { RowTally } from './row-tally.js';
-import { samePosition } from './scan.js';
+import { notAsked, samePosition } from './scan.js';
 import { quoteIdentifier } from './sql.js';
 import { decodeText } from './stored/stored-record.js';
 import { StoredFormError } from './stored/stored-form-error.js';
@@ -50,6 +50,7 @@ export class SqlPageReader {
       plain,
       this.#request.start,
       this.#request.bounds.maxRows,
+      oversizeAt + 1,
     );
     return await this.#assemble(
       query,
@@ -57,7 +58,7 @@ export class SqlPageReader {
         const oversize = row[oversizeAt] ?? null;
         if (oversize === null) return { size: 0, plain: row.slice(0, oversizeAt) };
         return {
-          size: Number(oversize),
+          size: toSize(oversize),
           plain: null,
           position: this.#request.scan.positionOf(row),
         };
@@ -74,10 +75,11 @@ export class SqlPageReader {
       size,
       this.#request.start,
       this.#request.bounds.maxRows,
+      1,
     );
     return await this.#assemble(
       query,
-      sizes.map(([bytes]) => ({ size: Number(bytes), plain: null })),
+      sizes.map(([bytes]) => ({ size: toSize(bytes), plain: null })),
     );
   }
 
@@ -94,7 +96,7 @@ export class SqlPageReader {
   /** The bytes of one row, a number or NULL counted as nine. */
   async sizeOfRow(query: Query, row: RowRef): Promise<number> {
     const [size] = await this.#oneRow(this.#tally.over(query), this.#projection.size, row);
-    return Number(size);
+    return toSize(size);
   }
 
   async #oneRow(query: Query, list: string, ref: RowRef): Promise<Cell[]> {
@@ -203,6 +205,7 @@ export class SqlPageReader {
       this.#projection.exact,
       position,
       run.count,
+      this.#projection.oversizeAt,
     );
     return found.map((row) => decodeExact(row, this.#request.scan.plan.encoding));
   }
@@ -219,14 +222,23 @@ export class SqlPageReader {
         `typeof(${name}), octet_length(CAST(${name} AS BLOB))`,
         position,
         1,
+        2,
       );
       const type = String(shape?.[0]);
       if (type !== 'text' && type !== 'blob') continue;
-      const bytes = new Uint8Array(Number(shape?.[1]));
+      const size = toSize(shape?.[1]);
+      const { maxRowBytes } = this.#request.bounds;
+      if (size > maxRowBytes) throw notAsked(`a value of ${size} bytes in a row of ${maxRowBytes}`);
+      const bytes = new Uint8Array(size);
       for (let at = 0; at < bytes.length; at += PIECE_BYTES) {
         const piece = `substr(CAST(${name} AS BLOB), ${at + 1}, ${PIECE_BYTES})`;
-        const [part] = await this.#request.scan.select(query, piece, position, 1);
-        if (part?.[0] instanceof Uint8Array) bytes.set(part[0], at);
+        const [part] = await this.#request.scan.select(query, piece, position, 1, 1);
+        const wanted = Math.min(PIECE_BYTES, size - at);
+        const [content] = part ?? [];
+        if (!(content instanceof Uint8Array) || content.length !== wanted) {
+          throw notAsked(`a value without the ${wanted} bytes from ${at} on`);
+        }
+        bytes.set(content, at);
       }
       cells[i] = type === 'text' ? decodeText(bytes, this.#request.scan.plan.encoding) : bytes;
     }
@@ -235,7 +247,8 @@ export class SqlPageReader {
 
   /** The row behind `position` with TEXT and BLOB outside the key left out: enough for its key and its position. */
   async #keysBehind(query: Query, position: readonly Cell[] | null): Promise<Cell[][]> {
-    const found = await this.#request.scan.select(query, this.#projection.keys, position, 1);
+    const { keys, oversizeAt } = this.#projection;
+    const found = await this.#request.scan.select(query, keys, position, 1, oversizeAt);
     return found.map((row) => decodeExact(row, this.#request.scan.plan.encoding));
   }
 
@@ -276,8 +289,23 @@ export function decodeExact(row: RawRow, encoding: TextEncoding): Cell[] {
     if (value instanceof Uint8Array) return decodeText(value, encoding);
     if (typeof value !== 'string') return value;
     if (value === 'inf') return Infinity;
-    return value === '-inf' ? -Infinity : new Uint8Array(Buffer.from(value, 'hex'));
+    return value === '-inf' ? -Infinity : fromHex(value);
   });
+}
+
+function fromHex(text: string): Uint8Array {
+  const bytes = Buffer.from(text, 'hex');
+  if (2 * bytes.length !== text.length) throw notAsked('a BLOB that is not hexadecimal');
+  return new Uint8Array(bytes);
+}
+
+/** How large the source says that something is. */
+function toSize(value: Cell | undefined): number {
+  const size = typeof value === 'bigint' ? Number(value) : value;
+  if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
+    throw notAsked('a size that is no whole number');
+  }
+  return size;
 }
 
 function estimateBytes(cells: readonly Cell[]): number {

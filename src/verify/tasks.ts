@@ -110,6 +110,17 @@ export interface VerifyTasks {
     };
     readonly response: { readonly keys: readonly Uint8Array[]; readonly done: boolean };
   };
+  /** Which of some keys have a damaged record. */
+  readonly damagedKeys: {
+    readonly request: Pick<VerifyTarget, 'source' | 'generation' | 'tableId'> & {
+      readonly keys: readonly Uint8Array[];
+    };
+    readonly response: {
+      readonly damaged: readonly Uint8Array[];
+      /** Whether a record stands where it is not found by its key. */
+      readonly displaced: boolean;
+    };
+  };
   /** Reads a page of the source, holds it against the cache, and looks again at what differs. */
   readonly comparePage: {
     readonly request: ComparePageRequest;

@@ -1,4 +1,6 @@
+import { hexOf } from '../cache/damage-notes.js';
 import { lmdbError, type BytesDatabase, type Environment } from '../cache/environment.js';
+import { recordIsSound } from '../cache/record.js';
 import type { GenerationRef, SourceRef, SpareMemory } from '../pipeline/messages.js';
 import { validateMemory } from '../memory/validation.js';
 import type { ValidationCheck } from '../report.js';
@@ -71,6 +73,22 @@ export class VerifyHost {
         last = key;
       }
       return { keys, done: false };
+    });
+  }
+
+  damagedKeys(request: Request<'damagedKeys'>): Response<'damagedKeys'> {
+    const { tableId, keys } = request;
+    return this.#reading(request, (environment) => {
+      environment.refresh();
+      const rows = environment.rows(tableId);
+      const damaged: Uint8Array[] = [];
+      const absent = new Set<string>();
+      for (const key of keys) {
+        const value = rows.get(Buffer.from(key));
+        if (value === undefined) absent.add(hexOf(key));
+        else if (!recordIsSound(this.#checksum, key, value, value.length)) damaged.push(key);
+      }
+      return { damaged, displaced: absent.size > 0 && hasOneOf(rows, absent) };
     });
   }
 
@@ -196,6 +214,12 @@ export class VerifyHost {
     }
     return environment;
   }
+}
+
+/** Whether one of these keys is there. Damage in a key, or before it, may hide it from a search. */
+function hasOneOf(rows: BytesDatabase, keys: ReadonlySet<string>): boolean {
+  for (const key of rows.getKeys({})) if (keys.has(hexOf(key))) return true;
+  return false;
 }
 
 /** The key so many keys behind another; the next one behind that where a row's scan could not begin there. */

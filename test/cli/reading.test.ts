@@ -254,6 +254,7 @@ void describe('a cache that was never filled', () => {
       lastSyncAt: null,
       ageMs: null,
       failedSyncs: 0,
+      rebuildDue: false,
       tables: {},
       lastError: null,
       holder: null,

@@ -1,0 +1,25 @@
+import { mkdtempSync, rmSync, writeSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { inspect } from 'node:util';
+import { Random } from '../support/random.js';
+import type { TargetName } from './targets.js';
+import { TARGETS } from './targets.js';
+
+/** Runs cases of one target, and says before each which one it is: what ended the process is then known. */
+const [name, seed, from, cases] = process.argv.slice(2) as [TargetName, string, string, string];
+const directory = mkdtempSync(join(tmpdir(), 'storage-sync-fuzz-'));
+process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
+const random = new Random(Number(seed));
+const target = await TARGETS[name].make(directory);
+for (let number = Number(from); number < Number(from) + Number(cases); number++) {
+  writeSync(1, `${number}\n`);
+  try {
+    await target.run(random.fork(`${name} ${number}`));
+  } catch (error) {
+    writeSync(2, `${inspect(error, { depth: 4 })}\n`);
+    process.exit(1);
+  }
+}
+await target[Symbol.asyncDispose]();
+writeSync(1, 'done\n');
