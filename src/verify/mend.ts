@@ -10,7 +10,7 @@ import { schemaChange } from '../cache/schema-change.js';
 import { planTables } from '../source/plan.js';
 import type { TableDefinition } from '../table-definition.js';
 import type { VerifyContext } from './context.js';
-import { logOf, type TableToVerify } from './table-verify.js';
+import { cursorOf, logOf, type TableToVerify } from './table-verify.js';
 import type { InspectedTable } from './tasks.js';
 
 /** What became of the damage that reads had noted. */
@@ -68,8 +68,11 @@ export async function mendNoted(context: VerifyContext, request: MendRequest): P
     const isComplete = table.state.checkpoint?.phase === 'complete';
     if (!plan || !isComplete || schemaChange(stored, plan) !== null) continue;
     const current = { ...plan, indexes: stored.indexes };
-    const log = logOf(current, table, inspected, logs);
-    const found = await refetch(context, { inspected: table, plan: current, log }, [
+    const pending = {
+      log: logOf(current, table, inspected, logs),
+      cursor: cursorOf(current, table),
+    };
+    const found = await refetch(context, { inspected: table, plan: current, ...pending }, [
       ...keys.values(),
     ]);
     if (found.written > 0) repaired[stored.name] = found.written;
@@ -124,7 +127,7 @@ async function findDamaged(
 /** Writes the source's rows of some keys over what is damaged. */
 async function refetch(
   { pool, source, generation, bounds, throwIfAborted, onRetries }: VerifyContext,
-  { inspected, plan, log }: TableToVerify,
+  { inspected, plan, log, cursor }: TableToVerify,
   keys: readonly Uint8Array[],
 ): Promise<{ readonly written: number; readonly absent: ReadonlySet<string> }> {
   const tableId = inspected.table.id;
@@ -139,6 +142,7 @@ async function refetch(
       tableId,
       plan,
       log,
+      cursor,
       bounds,
       repair: { removesUncacheable: false },
       candidates,
