@@ -19,7 +19,9 @@ export interface FileState {
 /** @returns null where there is none that could be read. */
 export function readSeal(generationDir: string): Seal | null {
   try {
-    return JSON.parse(readFileSync(sealPath(generationDir), 'utf8')) as Seal;
+    const seal: unknown = JSON.parse(readFileSync(sealPath(generationDir), 'utf8'));
+    // What is not a seal spares no look.
+    return typeof seal === 'object' && seal !== null ? (seal as Seal) : null;
   } catch {
     return null;
   }

@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs';
+import * as v from 'valibot';
 import { describeError, StorageSyncError } from '../errors.js';
 import { writeFileAtomic } from './files.js';
 import { statePath } from './layout.js';
@@ -10,14 +11,24 @@ export interface LastError {
   readonly message: string;
 }
 
-/** What is told about a cache beside it. */
-interface CacheNotes {
+const count = v.pipe(v.number(), v.integer(), v.minValue(0));
+
+const schema = v.object({
   /** Since the last complete sync. */
-  readonly lastError?: LastError;
+  lastError: v.optional(v.object({ at: v.string(), code: v.string(), message: v.string() })),
   /** Syncs that failed since then. */
-  readonly failedSyncs?: number;
+  failedSyncs: v.optional(count),
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
-  readonly rows?: Readonly<Record<string, number>>;
+  rows: v.optional(v.custom<Readonly<Record<string, number>>>(areCounts)),
+});
+
+/** What is told about a cache beside it. */
+type CacheNotes = v.InferOutput<typeof schema>;
+
+function areCounts(value: unknown): boolean {
+  return (
+    typeof value === 'object' && value !== null && Object.values(value).every((n) => v.is(count, n))
+  );
 }
 
 export async function noteFailure(cacheDir: string, error: unknown): Promise<void> {
@@ -60,7 +71,7 @@ async function writeNotes(cacheDir: string, notes: CacheNotes): Promise<void> {
 
 function readNotes(cacheDir: string): CacheNotes {
   try {
-    return JSON.parse(readFileSync(statePath(cacheDir), 'utf8')) as CacheNotes;
+    return v.parse(schema, JSON.parse(readFileSync(statePath(cacheDir), 'utf8')));
   } catch {
     // They are remarks: missing or unreadable, there are none.
     return {};

@@ -229,7 +229,9 @@ export class History implements AsyncDisposable {
     // A sync that fails may have begun a reading; one that ends may have gone on from one.
     const kinds = orders.flatMap(({ mode }) => {
       if (this.#isDamaged) return ['building', 'live'] as const;
-      return mode === 'rebuild' || before.live === null ? ['building'] as const : ['live'] as const;
+      return mode === 'rebuild' || before.live === null
+        ? (['building'] as const)
+        : (['live'] as const);
     });
     for (const kind of kinds) this.#begun[kind] ??= before.version;
     const rowsBefore = await this.#servedRows(orders);
@@ -272,7 +274,8 @@ export class History implements AsyncDisposable {
     }
     if (end.kind === 'verified') {
       const { report } = end;
-      if (wasEqual) assert.equal(report.differences, 0, `nothing differs: ${JSON.stringify(report)}`);
+      if (wasEqual)
+        assert.equal(report.differences, 0, `nothing differs: ${JSON.stringify(report)}`);
       if (!order.repair) assert.equal(report.repaired, 0, 'nothing is repaired that is not to be');
       if (this.#isMadeEqual(order, end)) await this.#noteEqual();
     }
@@ -467,8 +470,7 @@ export class History implements AsyncDisposable {
     const target = live === before.live ? 'live' : 'building';
     const from = this.#begun[target] ?? before.version;
     const byLog = ends.some(
-      (end) =>
-        this.mode.captured && end.kind === 'completed' && end.report.mode === 'incremental',
+      (end) => this.mode.captured && end.kind === 'completed' && end.report.mode === 'incremental',
     );
     this.#begun = { live: null, building: null };
     if (this.#isDamaged || moved || (!byLog && from !== this.#version)) return false;
@@ -492,9 +494,7 @@ export class History implements AsyncDisposable {
   /** Whether rows that the source no longer has were looked for. */
   #isSwept(orders: readonly SyncOrder[], ends: readonly SyncEnd[]): boolean {
     if (!this.mode.sweptTables) return true;
-    return orders.some(
-      ({ sweep, full }, i) => (sweep || full) && ends[i]!.kind === 'completed',
-    );
+    return orders.some(({ sweep, full }, i) => (sweep || full) && ends[i]!.kind === 'completed');
   }
 
   /** Asserts that cache and source are equal, and goes on from there. */

@@ -34,6 +34,9 @@ export async function killLogChange(order: LogChangeOrder, afterMs: number): Pro
     child.on('close', (code, signal) => resolve(signal ?? code));
   });
   clearTimeout(timer);
-  assert.ok(end === 'SIGKILL' || end === 0, `a change of the log ended with ${String(end)}: ${stderr}`);
+  assert.ok(
+    end === 'SIGKILL' || end === 0,
+    `a change of the log ended with ${String(end)}: ${stderr}`,
+  );
   return end === 'SIGKILL';
 }

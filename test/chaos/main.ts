@@ -29,14 +29,14 @@ async function main(args: readonly string[]): Promise<number> {
   for (let round = 0; round < settings.rounds && violation === null; round++) {
     if (performance.now() - startedAt > settings.durationMs) break;
     const seed = settings.seed + round;
-    const { isFast } = settings;
+    const { isFast, more } = settings;
     const kind = kindOf(settings, seed);
     try {
-      await runHistory({ seed, ...kind, journal, runner: inProcess ?? processRunner });
+      await runHistory({ seed, ...kind, journal, runner: inProcess ?? processRunner, more });
     } catch (error) {
       if (!(error instanceof Violation)) throw error;
       const how = `--seed ${seed} --rounds 1 --mode ${kind.mode} --way ${kind.way}`;
-      const reproduce = `npm run chaos -- ${how}${isFast ? ' --fast' : ''} --verbose`;
+      const reproduce = `npm run chaos -- ${how}${isFast ? ' --fast' : ''}${more === null ? '' : ` --more ${more}`} --verbose`;
       violation = { error, reproduce };
     }
   }

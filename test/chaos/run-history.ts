@@ -16,7 +16,12 @@ export interface HistoryOrder {
   readonly journal: Journal;
   /** Actions at most. Default: as many as the seed says. */
   readonly maxSteps?: number;
+  /** Actions whose names hold this happen more often. */
+  readonly more?: string | null;
 }
+
+/** How much more often. */
+const MORE = 6;
 
 /** Something that must not be. */
 export class Violation extends Error {
@@ -87,9 +92,13 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
     if (!isFast) {
       history.startReading({ cacheDir: history.cacheDir, seed, together: mode.together });
     }
-    const actions = (isFast ? FAST_ACTIONS : ACTIONS).filter(
-      ({ applies }) => applies?.(history) ?? true,
-    );
+    const { more = null } = order;
+    const actions = (isFast ? FAST_ACTIONS : ACTIONS)
+      .filter(({ applies }) => applies?.(history) ?? true)
+      .map((each) => {
+        const isMore = more !== null && each.name.includes(more);
+        return { ...each, weight: each.weight * (isMore ? MORE : 1) };
+      });
     const steps = isFast ? random.fork('steps').int(3, 12) : random.fork('steps').int(6, 24);
     for (let i = 0; i < Math.min(steps, order.maxSteps ?? Infinity); i++) {
       const choices = random.fork(`action ${i}`);

@@ -1,9 +1,4 @@
-import type {
-  StorageSyncOptions,
-  SyncReport,
-  VerifyLevel,
-  VerifyReport,
-} from '../../src/index.js';
+import type { StorageSyncOptions, SyncReport, VerifyLevel, VerifyReport } from '../../src/index.js';
 
 /** What befalls a sync from within its own process. */
 export type Upset =
@@ -38,7 +33,10 @@ export interface SyncOrder {
 export interface VerifyOrder {
   readonly level: VerifyLevel;
   readonly repair: boolean;
-  readonly upset: Extract<Upset, { readonly kind: 'kill at' | 'kill after' | 'abort after' }> | null;
+  readonly upset: Extract<
+    Upset,
+    { readonly kind: 'kill at' | 'kill after' | 'abort after' }
+  > | null;
   readonly readerThreads: number;
 }
 

@@ -100,7 +100,10 @@ const killedChange: Action = {
       history.write(history.mode.statements(random, 5));
       const kind = random.pick(['compact', 'compact', 'install'] as const);
       const afterMs = random.int(0, LONGEST_CHANGE_MS);
-      const isKilled = await killLogChange({ file: history.file, kind, all: random.chance(0.5) }, afterMs);
+      const isKilled = await killLogChange(
+        { file: history.file, kind, all: random.chance(0.5) },
+        afterMs,
+      );
       if (isKilled) history.journal.killed(`${kind} after ${afterMs} ms`);
       told.push(`${kind} ${isKilled ? `killed after ${afterMs} ms` : 'ended'}`);
       history.journal.count('captureChanges');

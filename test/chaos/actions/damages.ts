@@ -62,7 +62,7 @@ function spoilPages(path: string, random: Random): string {
 }
 
 /** Puts something else in the place of a small file. */
-function spoilFile(path: string, random: Random): string {
+function spoilFile(path: string, random: Random, isBitEnough = true): string {
   const old = read(path);
   const flipped = Buffer.from(old);
   if (old.length > 0) {
@@ -75,7 +75,7 @@ function spoilFile(path: string, random: Random): string {
     ['cut', old.subarray(0, random.int(0, Math.max(0, old.length - 1)))],
     ['zeroed', Buffer.alloc(old.length)],
     ['garbage', noise(random, random.int(1, 300))],
-    ['a bit flipped', flipped],
+    ...(isBitEnough ? ([['a bit flipped', flipped]] as const) : []),
     ['null', Buffer.from('null')],
     ['a number', Buffer.from('5')],
     ['a list', Buffer.from('[]')],
@@ -117,10 +117,17 @@ function spoil({ cacheDir }: History, random: Random): string {
     statePath(cacheDir),
     verifyStatePath(cacheDir),
     lockPath(cacheDir),
-    manifestPath(cacheDir),
-    manifestBackupPath(cacheDir),
   ];
+  // Where both are lost, a flipped bit can make the one seem to be of a newer version, which is to be refused.
+  const manifests = [manifestPath(cacheDir), manifestBackupPath(cacheDir)];
   const done: string[] = [];
+  switch (random.int(0, 8)) {
+    case 0:
+      return manifests.map((path) => spoilFile(path, random, false)).join(', ');
+    case 1:
+    case 2:
+      done.push(spoilFile(random.pick(manifests), random));
+  }
   if (random.chance(0.55)) done.push(spoilData(dataPath(live), random));
   else done.push(spoilFile(random.pick(small), random));
   while (random.chance(0.3)) done.push(spoilFile(random.pick(small), random));

@@ -71,7 +71,11 @@ const LONGEST_SYNC_MS = 400;
 export function killed(history: History, random: Random, order: SyncOrder): Upset {
   if (random.chance(0.4)) return { kind: 'kill after', ms: random.int(0, LONGEST_SYNC_MS) };
   const point = random.pick(pointsOf(history, order));
-  const most = point.endsWith('-put') ? 40 : /^(page|write|apply|sweep|follow|absentKeys)/.test(point) ? 4 : 1;
+  const most = point.endsWith('-put')
+    ? 40
+    : /^(page|write|apply|sweep|follow|absentKeys)/.test(point)
+      ? 4
+      : 1;
   return { kind: 'kill at', point, occurrence: random.int(1, most) };
 }
 

@@ -77,7 +77,7 @@ function spoilOne(table: TamperedTable, random: Random): string | null {
 
 /** Records are damaged; a deep verify finds and repairs them, also when it is killed again and again. */
 const repair: Action = {
-  name: 'damage to records',
+  name: 'damage to records, and kills of repairs',
   weight: 4,
   run: async (history, random) => {
     const told: string[] = [];
@@ -88,7 +88,10 @@ const repair: Action = {
     const upsetRepairs = async (): Promise<string[]> => {
       const ends: string[] = [];
       if (random.chance(0.3)) {
-        const look = { ...quietVerify(random, false), level: random.pick(['quick', 'sample'] as const) };
+        const look = {
+          ...quietVerify(random, false),
+          level: random.pick(['quick', 'sample'] as const),
+        };
         ends.push(await verifyAndTell(history, look));
       }
       while (random.chance(0.7)) {
