@@ -161,9 +161,10 @@ export class History implements AsyncDisposable {
     return this.#live !== null;
   }
 
-  /** Whether all is known that the source has been since the cache was equal to it. */
-  get isKnown(): boolean {
-    return this.#states.isComplete;
+  /** Whether no sync is interrupted, and all is known that the source has been since the cache was equal to it. */
+  get isSettled(): boolean {
+    const { live, building } = this.#begun;
+    return this.isPublished && this.#states.isComplete && live === null && building === null;
   }
 
   /** Begins to read the cache flat out, in another process. */

@@ -28,7 +28,7 @@ const badRow: Action = {
       assert.match(end.message, /texts.*bad/, 'the failure names the row');
     } else {
       assert.ok(end.kind === 'completed', `a row that is bad: ${describeEnd(end)}`);
-      assert.equal(end.report.tables['texts']?.rowsQuarantined, 1);
+      assert.ok(end.report.tables['texts']!.rowsQuarantined >= 1, 'the row is set aside');
     }
     changeDatabase(history.file, `DELETE FROM texts WHERE k >= 'bad' AND k < 'bae'`);
     history.wasWritten(1);

@@ -141,7 +141,7 @@ const damage: Action = {
   run: async (history, random) => {
     const told: string[] = [];
     const quiet = { ...quietOrder(random), sweep: true };
-    if (!history.isPublished || !history.isKnown) {
+    if (!history.isSettled) {
       told.push(await history.settle(quietOrder(random), false));
     }
     const upsetSyncs = async (): Promise<string[]> => {

@@ -82,7 +82,7 @@ const repair: Action = {
   run: async (history, random) => {
     const told: string[] = [];
     const quiet = { ...quietOrder(random), sweep: true };
-    if (!history.isPublished || !history.isKnown) {
+    if (!history.isSettled) {
       told.push(await history.settle(quietOrder(random), false));
     }
     const upsetRepairs = async (): Promise<string[]> => {
