@@ -175,8 +175,27 @@ export class Environment {
     return unopened;
   }
 
+  /**
+   * For a generation that is served: each was completed once.
+   *
+   * @throws {CacheError} `CACHE_CORRUPT` when it does not say so itself.
+   */
+  refuseIncomplete(): void {
+    for (const key of [CATALOG, SYNC]) {
+      if (this.#read(key) !== undefined) continue;
+      throw new CacheError(
+        'CACHE_CORRUPT',
+        `The cache in ${JSON.stringify(this.#dir)} is damaged: its ${key.toString()} is missing.`,
+        {
+          context: { path: this.#dir },
+          hint: 'Run `storage-sync rebuild`: the source has everything.',
+        },
+      );
+    }
+  }
+
   putCatalog(catalog: Catalog): void {
-    this.#meta.putSync(CATALOG, packMeta(catalog));
+    this.#put(CATALOG, catalog);
   }
 
   tableState(tableId: number, transaction?: ReadTransaction): TableState {
@@ -216,7 +235,7 @@ export class Environment {
   }
 
   putTableState(tableId: number, state: TableState): void {
-    this.#meta.putSync(tableStateKey(tableId), packMeta(state));
+    this.#put(tableStateKey(tableId), state);
   }
 
   /** How an index stands, or null for one that there is not (any more). */
@@ -225,7 +244,7 @@ export class Environment {
   }
 
   putIndexState(tableId: number, number: number, state: IndexState): void {
-    this.#meta.putSync(indexStateKey(tableId, number), packMeta(state));
+    this.#put(indexStateKey(tableId, number), state);
   }
 
   removeIndexState(tableId: number, number: number): void {
@@ -237,7 +256,7 @@ export class Environment {
   }
 
   putSyncRecord(record: SyncRecord): void {
-    this.#meta.putSync(SYNC, packMeta(record));
+    this.#put(SYNC, record);
   }
 
   /** The fingerprint of the source that this generation is a copy of, or null before the first sync. */
@@ -246,7 +265,7 @@ export class Environment {
   }
 
   putSource(fingerprint: string): void {
-    this.#meta.putSync(SOURCE, packMeta(fingerprint));
+    this.#put(SOURCE, fingerprint);
   }
 
   /** Lets reads of this thread see what was committed last. */
@@ -290,9 +309,13 @@ export class Environment {
     }
   }
 
+  #put(key: Buffer, value: unknown): void {
+    this.#meta.putSync(key, packMeta(key, value));
+  }
+
   #read<T>(key: Buffer, transaction?: ReadTransaction): T | undefined {
     const bytes = this.#meta.get(key, transaction ? { transaction } : undefined);
-    return bytes === undefined ? undefined : unpackMeta<T>(bytes);
+    return bytes === undefined ? undefined : unpackMeta<T>(key, bytes);
   }
 }
 

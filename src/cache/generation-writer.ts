@@ -731,7 +731,7 @@ export class GenerationWriter {
     rejected.forEach((row, i) => {
       const key = Buffer.alloc(8);
       key.writeBigUInt64BE(BigInt(from + i));
-      quarantine.putSync(key, packMeta(row));
+      quarantine.putSync(key, packMeta(key, row));
     });
   }
 
@@ -741,7 +741,7 @@ export class GenerationWriter {
     for (const row of rejected) {
       const key = Buffer.alloc(8);
       key.writeBigUInt64BE(this.#checksum(Buffer.from(row.key)));
-      quarantine.putSync(key, packMeta(row));
+      quarantine.putSync(key, packMeta(key, row));
     }
   }
 

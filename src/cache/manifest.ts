@@ -45,7 +45,8 @@ export function newManifest(): Manifest {
 }
 
 /**
- * The manifest of a cache directory, or null where there is none. Where it is damaged or missing, its backup.
+ * The manifest of a cache directory, or null where there is none. Where it is damaged or missing, its backup. One that
+ * seems to be of another product or format is damaged if its backup is ours, because the backup is written first.
  *
  * @throws {CacheError} `CACHE_FORMAT_UNSUPPORTED` for another format or product, `CACHE_CORRUPT` when neither can be
  * understood.
@@ -54,8 +55,7 @@ export function readManifest(cacheDir: string): Manifest | null {
   try {
     return readOne(manifestPath(cacheDir)) ?? readOne(manifestBackupPath(cacheDir));
   } catch (error) {
-    if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
-    const backup = readBackup(cacheDir);
+    const backup = isUnusable(error) ? readBackup(cacheDir) : null;
     if (backup === null) throw error;
     return backup;
   }
@@ -80,9 +80,16 @@ function isReadable(cacheDir: string): boolean {
   try {
     return readOne(manifestPath(cacheDir)) !== null;
   } catch (error) {
-    if (error instanceof CacheError && error.code === 'CACHE_CORRUPT') return false;
+    if (isUnusable(error)) return false;
     throw error;
   }
+}
+
+function isUnusable(error: unknown): boolean {
+  return (
+    error instanceof CacheError &&
+    (error.code === 'CACHE_CORRUPT' || error.code === 'CACHE_FORMAT_UNSUPPORTED')
+  );
 }
 
 function readBackup(cacheDir: string): Manifest | null {

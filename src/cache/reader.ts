@@ -791,9 +791,15 @@ function openGeneration(cacheDir: string, generation: number): Environment {
   const dir = generationPath(cacheDir, generation);
   preflight(dir);
   const environment = new Environment(dir);
-  const { tables, pending } = environment.catalog();
-  for (const { id } of [...tables, ...pending]) environment.openForReading(id);
-  return environment;
+  try {
+    environment.refuseIncomplete();
+    const { tables, pending } = environment.catalog();
+    for (const { id } of [...tables, ...pending]) environment.openForReading(id);
+    return environment;
+  } catch (error) {
+    void environment.close();
+    throw error;
+  }
 }
 
 /** An assignment to this name would set the prototype. */

@@ -1,9 +1,10 @@
 import { CacheError } from '../errors.js';
 import { Packr, Unpackr } from 'msgpackr';
-import { CHECKSUM_BYTES, type Checksum } from '../transform/checksum.js';
+import { CHECKSUM_BYTES, loadChecksum, type Checksum } from '../transform/checksum.js';
 import type { SqlValue } from '../values.js';
 
 const rowUnpackr = new Unpackr({ useRecords: false, copyBuffers: true, int64AsType: 'bigint' });
+const metaChecksum = await loadChecksum();
 const packr = new Packr({ useRecords: false, variableMapSize: true, copyBuffers: true });
 
 const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
@@ -43,14 +44,33 @@ export function recordIsSound(
   return checksum(bytes) === value.readBigUInt64LE(rowLength);
 }
 
-/** Packs what the cache keeps about itself: the catalog, checkpoints and the like. */
-export function packMeta(value: unknown): Buffer {
-  return Buffer.from(packr.pack(value));
+/**
+ * Packs what the cache keeps about itself: the catalog, checkpoints and the like. msgpack, then a checksum as records
+ * have it: a sync that believed a damaged checkpoint would miss changes for good.
+ */
+export function packMeta(key: Uint8Array, value: unknown): Buffer {
+  const packed = packr.pack(value);
+  const bytes = Buffer.alloc(packed.length + CHECKSUM_BYTES);
+  packed.copy(bytes);
+  bytes.writeBigUInt64LE(metaChecksum(Buffer.concat([key, packed])), packed.length);
+  return bytes;
 }
 
-/** The counterpart of {@link packMeta}. The caller names the shape that it wrote there. */
-export function unpackMeta<T>(bytes: Uint8Array): T {
-  return packr.unpack(bytes) as T;
+/**
+ * The counterpart of {@link packMeta}. The caller names the shape that it wrote there.
+ *
+ * @throws {CacheError} `CACHE_CORRUPT` when the checksum does not hold.
+ */
+export function unpackMeta<T>(key: Uint8Array, bytes: Buffer): T {
+  if (!recordIsSound(metaChecksum, key, bytes, bytes.length)) {
+    const name = Buffer.from(key).toString();
+    throw new CacheError(
+      'CACHE_CORRUPT',
+      `What the cache knows of itself is damaged: the checksum of ${JSON.stringify(name)} does not hold.`,
+      { context: { key: name }, hint: 'Run `storage-sync rebuild`: the source has everything.' },
+    );
+  }
+  return packr.unpack(bytes.subarray(0, -CHECKSUM_BYTES)) as T;
 }
 
 /** A record whose checksum does not hold, or that is no row of its table. */

@@ -8,7 +8,7 @@ import { countRows, introspect, readVersion } from '../source/introspection.js';
 import { acknowledgement, isKept, readKeptChanges, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
 import { RowTally } from '../source/row-tally.js';
-import { findBoundary, readPage } from '../source/page-reader.js';
+import { findBoundary, readInSnapshot, readPage } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
@@ -131,8 +131,10 @@ export class ReaderHost {
     const { source, tables, bounds } = request;
     return await this.#on(source, async (connection, signal) => {
       const read = async (maxRows: number) =>
-        await connection.snapshot(
-          async (query) => await this.#round(connection, query, tables, { ...bounds, maxRows }),
+        await readInSnapshot(
+          connection,
+          { ...bounds, maxRows },
+          async (query, fitting) => await this.#round(connection, query, tables, fitting),
           signal,
         );
       const round = await withFewerRows(bounds.maxRows, read);
@@ -156,8 +158,11 @@ export class ReaderHost {
   ): Promise<ReaderTasks['cursorSteps']['response']> {
     const { source, tables, bounds } = request;
     return await this.#on(source, async (connection, signal) => {
-      const steps = await connection.snapshot(
-        async (query) => await readCursorSteps(connection, query, tables, bounds, this.#checksum),
+      const steps = await readInSnapshot(
+        connection,
+        bounds,
+        async (query, fitting) =>
+          await readCursorSteps(connection, query, tables, fitting, this.#checksum),
         signal,
       );
       return { steps, retries: this.#newRetries(source.session, connection) };
@@ -167,9 +172,11 @@ export class ReaderHost {
   async rowsByKey(request: ReaderTasks['rowsByKey']['request']): Promise<EncodedPage> {
     const { source, plan, keys, position, bounds } = request;
     return await this.#on(source, async (connection, signal) => {
-      const page = await connection.snapshot(
-        async (query) =>
-          await readRowsByKey(connection, query, plan, keys, position, bounds, this.#checksum),
+      const page = await readInSnapshot(
+        connection,
+        bounds,
+        async (query, fitting) =>
+          await readRowsByKey(connection, query, plan, keys, position, fitting, this.#checksum),
         signal,
       );
       return { ...page, retries: this.#newRetries(source.session, connection) };

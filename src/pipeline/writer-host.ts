@@ -186,5 +186,13 @@ export function openGeneration({ dir, create, unpublished }: GenerationRef): Env
     }
   } else setBack = preflightForWriter(dir);
   sealForWriter(dir);
-  return new Environment(dir, { unpublished, setBack });
+  const environment = new Environment(dir, { unpublished, setBack });
+  if (unpublished) return environment;
+  try {
+    environment.refuseIncomplete();
+    return environment;
+  } catch (error) {
+    void environment.close();
+    throw error;
+  }
 }

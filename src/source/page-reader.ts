@@ -47,7 +47,30 @@ export async function readPage(
   return await readPageWithin(connection.query, connection, plan, position, bounds, sink, signal);
 }
 
-/** {@link readPage}, asking by `query`: within a snapshot that the caller has. */
+/**
+ * Reads pages within one snapshot. Where the server fails inside at one of them, its snapshot is lost: they are read
+ * again in another one, by the exact list.
+ */
+export async function readInSnapshot<T>(
+  connection: SourceConnection,
+  bounds: PageBounds,
+  read: (query: Query, bounds: PageBounds) => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  try {
+    return await connection.snapshot(async (query) => await read(query, bounds), signal);
+  } catch (error) {
+    if (!serverFailed(error) || bounds.exactly) throw error;
+    const exact = { ...bounds, exactly: true };
+    return await connection.snapshot(async (query) => await read(query, exact), signal);
+  }
+}
+
+function serverFailed(error: unknown): boolean {
+  return error instanceof SourceError && error.context['serverFailed'] === true;
+}
+
+/** {@link readPage}, asking by `query`: within a snapshot that the caller has, by {@link readInSnapshot}. */
 export async function readPageWithin(
   query: Query,
   connection: SourceConnection,
@@ -63,7 +86,7 @@ export async function readPageWithin(
   const limit = connection.maxResponseBytes ?? Infinity;
   const maxBytes = Math.min(bounds.maxBytes, Math.floor(limit * RESPONSE_SHARE));
   let maxRows = bounds.maxRows;
-  let exactly = false;
+  let exactly = bounds.exactly ?? false;
   for (;;) {
     const smaller = { ...bounds, maxRows, maxBytes };
     const reader = new SqlPageReader({ ...request, bounds: smaller });
@@ -76,7 +99,7 @@ export async function readPageWithin(
       if (!(error instanceof SourceError)) throw error;
       if (error.code === 'SOURCE_RESPONSE_TOO_LARGE' && maxRows > 1) {
         maxRows = Math.max(1, Math.floor(maxRows / 2));
-      } else if (error.context['serverFailed'] === true && !exactly) exactly = true;
+      } else if (serverFailed(error) && !exactly && query === connection.query) exactly = true;
       else throw error;
     }
   }

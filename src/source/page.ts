@@ -13,6 +13,8 @@ export interface PageBounds {
   readonly upTo?: readonly Cell[] | null;
   /** Rows that this does not select are passed over. */
   readonly only?: KeysetSegment;
+  /** Whether to read all rows by the exact list, because the server cannot make the plain answer. */
+  readonly exactly?: boolean;
 }
 
 /** A row that was not taken, and why. */

@@ -3,7 +3,7 @@ import { recordIsSound } from '../cache/record.js';
 import type { Query, SourceConnection } from '../source/connection.js';
 import { orderBy } from '../source/keyset.js';
 import type { PageBounds } from '../source/page.js';
-import { readPageWithin } from '../source/page-reader.js';
+import { readInSnapshot, readPageWithin } from '../source/page-reader.js';
 import type { TablePlan } from '../source/plan.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder, packRecords, recordsOf } from '../transform/batch.js';
@@ -197,14 +197,19 @@ async function lookOnce(
   let count = candidates.length;
   for (;;) {
     const keys = candidates.slice(0, count).flatMap(({ key }) => keyValues(plan, key) ?? []);
-    const look = await connection.snapshot(async (query) => {
-      const found = await readRows(query, connection, checksum, plan, keys, bounds);
-      if (found === null) return null;
-      const news = log
-        ? await changesOf(query, plan, log, keys)
-        : cursor && (await behindCursor(query, plan, cursor, keys));
-      return { ...found, news, looked: count };
-    }, signal);
+    const look = await readInSnapshot(
+      connection,
+      bounds,
+      async (query, fitting) => {
+        const found = await readRows(query, connection, checksum, plan, keys, fitting);
+        if (found === null) return null;
+        const news = log
+          ? await changesOf(query, plan, log, keys)
+          : cursor && (await behindCursor(query, plan, cursor, keys));
+        return { ...found, news, looked: count };
+      },
+      signal,
+    );
     if (look !== null) return look;
     count = Math.floor(count / 2);
   }

@@ -1,6 +1,14 @@
 import { StorageSync, StorageSyncError, WorkerPool } from '../../src/index.js';
 import { Countdowns } from './flaky/countdowns.js';
-import type { SyncEnd, SyncOrder, SyncRunner } from './sync-order.js';
+import {
+  endOf,
+  type Failed,
+  type SyncEnd,
+  type SyncOrder,
+  type SyncRunner,
+  type VerifyEnd,
+  type VerifyOrder,
+} from './sync-order.js';
 import type { StorageSyncOptions } from '../../src/index.js';
 
 const HANG_MS = 60_000;
@@ -35,13 +43,24 @@ export class InProcessRunner implements SyncRunner, AsyncDisposable {
     });
     try {
       const run = storage[mode]({ full, allowLoss, signal: stop.signal });
-      return { kind: 'completed', report: await soon(run) };
+      return endOf(await soon(run));
     } catch (error) {
-      if (!(error instanceof StorageSyncError)) throw error;
-      return { kind: 'failed', code: error.code, message: error.message };
+      return failed(error);
     } finally {
       clearTimeout(abortTimer);
       this.#countdowns.clear();
+    }
+  }
+
+  async verify(options: StorageSyncOptions, order: VerifyOrder): Promise<VerifyEnd> {
+    const { level, repair, upset } = order;
+    const signal = upset?.kind === 'abort after' ? AbortSignal.timeout(upset.ms) : undefined;
+    await using storage = await StorageSync.open({ ...options, pool: this.#pool });
+    try {
+      const run = storage.verify({ level, repair, signal, allowLoss: true });
+      return { kind: 'verified', report: await soon(run) };
+    } catch (error) {
+      return failed(error);
     }
   }
 
@@ -49,6 +68,11 @@ export class InProcessRunner implements SyncRunner, AsyncDisposable {
     await this.#pool.close();
     this.#countdowns[Symbol.dispose]();
   }
+}
+
+function failed(error: unknown): Failed {
+  if (!(error instanceof StorageSyncError)) throw error;
+  return { kind: 'failed', code: error.code, message: error.message };
 }
 
 async function soon<T>(work: PromiseLike<T>): Promise<T> {

@@ -7,6 +7,10 @@ export interface Mode {
   readonly schema: string;
   /** Undefined where the tables are discovered. */
   readonly tables: readonly TableDefinition[] | undefined;
+  /** The same with a sweep for deleted rows in every sync, of tables that are followed by cursors. */
+  readonly sweptTables?: readonly TableDefinition[];
+  /** The column of `texts` that its cursor goes by. */
+  readonly cursorColumn?: string;
   /** Whether the source keeps a change log. */
   readonly captured: boolean;
   /** Small statements on any of the tables. One that fails is no harm. */

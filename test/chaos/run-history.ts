@@ -3,9 +3,8 @@ import { TempDirectory } from '../support/temp.js';
 import { ACTIONS, FAST_ACTIONS } from './actions.js';
 import { quietOrder } from './actions/orders.js';
 import { History, type Way } from './history.js';
-import type { Journal } from './journal.js';
+import type { Journal, JournalEntry } from './journal.js';
 import { MODES, type ModeName } from './modes.js';
-import { ReadingProcess } from './reading-process.js';
 import type { SyncRunner } from './sync-order.js';
 
 /** One history to run. */
@@ -17,7 +16,12 @@ export interface HistoryOrder {
   readonly journal: Journal;
   /** Actions at most. Default: as many as the seed says. */
   readonly maxSteps?: number;
+  /** Actions whose names hold this happen more often. */
+  readonly more?: string | null;
 }
+
+/** How much more often. */
+const MORE = 6;
 
 /** Something that must not be. */
 export class Violation extends Error {
@@ -27,6 +31,8 @@ export class Violation extends Error {
   readonly action: string;
   /** Where the source and the cache are, for a look. */
   readonly directory: string;
+  /** What went before it. */
+  readonly history: readonly JournalEntry[];
 
   constructor(
     at: {
@@ -34,6 +40,7 @@ export class Violation extends Error {
       readonly step: number;
       readonly action: string;
       readonly directory: string;
+      readonly history: readonly JournalEntry[];
     },
     cause: unknown,
   ) {
@@ -43,6 +50,7 @@ export class Violation extends Error {
     this.step = at.step;
     this.action = at.action;
     this.directory = at.directory;
+    this.history = at.history;
   }
 }
 
@@ -60,6 +68,7 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
   const dir = await TempDirectory.make();
   let step = 0;
   let action = 'begin';
+  const told: JournalEntry[] = [];
   try {
     const setup = { mode, way, runner, journal, dir, random: random.fork('setup') };
     await using history = await History.begin(setup);
@@ -67,7 +76,10 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
       action = name;
       const begun = performance.now();
       const did = await run(random.fork(step));
-      journal.tell({ seed, step, action, did, ms: Math.round(performance.now() - begun) });
+      const ms = Math.round(performance.now() - begun);
+      const entry = { seed, step, action, did, ms };
+      told.push(entry);
+      journal.tell(entry);
       step++;
     };
     const settle = async () =>
@@ -77,23 +89,28 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
       );
     // What belongs together is together from the second sync on: the first may read one table before the other.
     if (mode.together) await settle();
-    const readingOrder = { cacheDir: history.cacheDir, seed, together: mode.together };
-    await using reader = isFast ? null : new ReadingProcess(readingOrder);
-    const actions = (isFast ? FAST_ACTIONS : ACTIONS).filter(
-      ({ applies }) => applies?.(history) ?? true,
-    );
+    if (!isFast) {
+      history.startReading({ cacheDir: history.cacheDir, seed, together: mode.together });
+    }
+    const { more = null } = order;
+    const actions = (isFast ? FAST_ACTIONS : ACTIONS)
+      .filter(({ applies }) => applies?.(history) ?? true)
+      .map((each) => {
+        const isMore = more !== null && each.name.includes(more);
+        return { ...each, weight: each.weight * (isMore ? MORE : 1) };
+      });
     const steps = isFast ? random.fork('steps').int(3, 12) : random.fork('steps').int(6, 24);
     for (let i = 0; i < Math.min(steps, order.maxSteps ?? Infinity); i++) {
       const choices = random.fork(`action ${i}`);
       const next = choices.weighted(actions);
       await perform(next.name, async (own) => await next.run(history, own));
-      reader?.check();
+      history.checkReading();
     }
     await settle();
-    if (reader) journal.count('reads', (await reader.end()).reads);
+    await history.stopReading();
     journal.count('histories');
   } catch (error) {
-    throw new Violation({ seed, step, action, directory: dir.path }, error);
+    throw new Violation({ seed, step, action, directory: dir.path, history: told }, error);
   }
   await dir[Symbol.asyncDispose]();
 }

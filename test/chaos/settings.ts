@@ -14,6 +14,8 @@ export interface Settings {
   readonly mode: ModeName | null;
   readonly way: Way | null;
   readonly isFast: boolean;
+  /** Actions whose names hold this happen more often. */
+  readonly more: string | null;
   readonly isVerbose: boolean;
   readonly isJson: boolean;
 }
@@ -26,6 +28,7 @@ export const USAGE = `npm run chaos -- [options]
   --mode NAME         ${MODE_NAMES.join(', ')} (default: each in turn)
   --way file|http     how the source is reached (default: each in turn)
   --fast              without processes: thousands of small histories
+  --more TEXT         more often what has this in its name, such as: kill
   --verbose           a line for each action
   --json              a JSON object for each action, and one for the result
 `;
@@ -43,6 +46,7 @@ export function parseSettings(args: readonly string[]): Settings {
       duration: { type: 'string' },
       mode: { type: 'string' },
       way: { type: 'string' },
+      more: { type: 'string' },
       fast: { type: 'boolean', default: false },
       verbose: { type: 'boolean', default: false },
       json: { type: 'boolean', default: false },
@@ -61,6 +65,7 @@ export function parseSettings(args: readonly string[]): Settings {
     mode: mode === undefined ? null : oneOf('mode', mode, MODE_NAMES),
     way: way === undefined ? null : oneOf('way', way, WAYS),
     isFast: values.fast,
+    more: values.more ?? null,
     isVerbose: values.verbose,
     isJson: values.json,
   };

@@ -12,6 +12,17 @@ interface StateTable {
 
 type State = ReadonlyMap<string, StateTable>;
 
+/** Rows as they were read of a table of the cache. */
+export interface ReadRows {
+  readonly name: string;
+  readonly columns: readonly string[];
+  readonly keyNames: readonly string[];
+  /** Values in the order of the columns. */
+  readonly rows: readonly (readonly SqlValue[])[];
+  /** Whether these are all the rows that there are. */
+  readonly isWhole: boolean;
+}
+
 /**
  * The states that a source has had since a cache was last equal to it. Whatever befell syncs since then, each row of
  * the cache is as in one of these states, and a row that was in all of them is there.
@@ -52,29 +63,44 @@ export class SourceStates {
     this.#states = [this.#at(version)];
   }
 
+  /** Whether all states are known that the source has had. */
+  get isComplete(): boolean {
+    return !this.#incomplete;
+  }
+
   /** Holds the rows of a cache against the states. */
   check(cache: CacheReader): void {
     if (this.#incomplete) return;
     for (const { name, columns, keyNames } of cache.tables()) {
-      const states = this.#states.map((state) => state.get(name));
-      // A rowid as the key is no column.
-      const hasKey = keyNames.every((column) => columns.includes(column));
-      const there = new Set<string>();
-      for (const row of cache.table(name).range()) {
-        const cells = textOf(columns.map((column) => row[column]!));
-        const named = hasKey ? keyText(keyNames.map((column) => row[column]!)) : null;
-        if (named !== null) there.add(named);
-        const once = states.some((state) =>
-          named === null ? state?.all.has(cells) : state?.rows.get(named) === cells,
-        );
-        assert.ok(once, `${name}: the cache has the row ${cells}, which the source never had`);
-      }
-      if (!this.#keepsRows || !hasKey) continue;
-      for (const key of states[0]?.rows.keys() ?? []) {
-        if (there.has(key)) continue;
-        const always = states.every((state) => state?.rows.has(key));
-        assert.ok(!always, `${name}: the row ${key} was always in the source, and is not cached`);
-      }
+      const rows = Array.from(cache.table(name).range(), (row) =>
+        columns.map((column) => row[column]!),
+      );
+      this.checkRows({ name, columns, keyNames, rows, isWhole: true });
+    }
+  }
+
+  /** Holds rows that were read of a table against the states. */
+  checkRows({ name, columns, keyNames, rows, isWhole }: ReadRows): void {
+    if (this.#incomplete) return;
+    const states = this.#states.map((state) => state.get(name));
+    // A rowid as the key is no column.
+    const hasKey = keyNames.every((column) => columns.includes(column));
+    const keyAt = keyNames.map((column) => columns.indexOf(column));
+    const there = new Set<string>();
+    for (const row of rows) {
+      const cells = textOf(row);
+      const named = hasKey ? keyText(keyAt.map((at) => row[at]!)) : null;
+      if (named !== null) there.add(named);
+      const once = states.some((state) =>
+        named === null ? state?.all.has(cells) : state?.rows.get(named) === cells,
+      );
+      assert.ok(once, `${name}: the cache has the row ${cells}, which the source never had`);
+    }
+    if (!this.#keepsRows || !hasKey || !isWhole) return;
+    for (const key of states[0]?.rows.keys() ?? []) {
+      if (there.has(key)) continue;
+      const always = states.every((state) => state?.rows.has(key));
+      assert.ok(!always, `${name}: the row ${key} was always in the source, and is not cached`);
     }
   }
 

@@ -1,11 +1,9 @@
 import assert from 'node:assert/strict';
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { CacheError, StorageSync } from '../../src/index.js';
 import { changeDatabase } from '../support/databases.js';
+import { SmallDisk } from '../support/small-disk.js';
 import { TempDirectory } from '../support/temp.js';
 import { Chain } from './chain.js';
 import { firstSync, memory, rebuild, resync } from './scenarios.js';
@@ -74,34 +72,3 @@ void describe('a disk without room for another generation', () => {
     assert.equal((await storage.sync()).generation, 1);
   });
 });
-
-/** A file system in memory with little room. */
-class SmallDisk implements Disposable {
-  readonly path: string;
-
-  private constructor(path: string) {
-    this.path = path;
-  }
-
-  static mount(kibibytes: number): SmallDisk | null {
-    const path = mkdtempSync(join(tmpdir(), 'storage-sync-disk-'));
-    try {
-      execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${kibibytes}k`, 'tmpfs', path], {
-        stdio: 'ignore',
-      });
-      return new SmallDisk(path);
-    } catch {
-      rmSync(path, { recursive: true });
-      return null;
-    }
-  }
-
-  grow(): void {
-    execFileSync('mount', ['-o', 'remount,size=64m', this.path]);
-  }
-
-  [Symbol.dispose](): void {
-    execFileSync('umount', [this.path]);
-    rmSync(this.path, { recursive: true });
-  }
-}

@@ -50,7 +50,7 @@ export async function readGeneration(dir: string): Promise<StoredGeneration> {
     const meta = new Map(
       entries('meta').map(([key, value]): [string, unknown] => [
         Buffer.from(key, 'hex').toString(),
-        unpackr.unpack(value),
+        unpackr.unpack(soundBody('meta', key, value)),
       ]),
     );
     const catalog = (meta.get('catalog') ?? { tables: [] }) as Catalog;
@@ -83,6 +83,10 @@ export async function readGeneration(dir: string): Promise<StoredGeneration> {
 }
 
 function soundCells(table: string, key: string, value: Buffer): string[] {
+  return storedCells(soundBody(table, key, value));
+}
+
+function soundBody(table: string, key: string, value: Buffer): Buffer {
   const rowEnd = value.length - CHECKSUM_BYTES;
   const hashed = Buffer.concat([Buffer.from(key, 'hex'), value.subarray(0, rowEnd)]);
   assert.equal(
@@ -90,5 +94,5 @@ function soundCells(table: string, key: string, value: Buffer): string[] {
     hasher.h64Raw(hashed),
     `the checksum of ${key} in ${table} holds`,
   );
-  return storedCells(value.subarray(0, rowEnd));
+  return value.subarray(0, rowEnd);
 }

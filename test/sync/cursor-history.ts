@@ -200,11 +200,17 @@ export const WHERE: Readonly<Record<string, string>> = Object.fromEntries(
  * Asserts that the cache has every row of the source as it is, none that is marked as deleted, and besides none but rows
  * that the source no longer has.
  */
-export async function assertHoldsAll(file: string, cacheDir: string): Promise<void> {
-  const expected = readDatabase(file, { where: WHERE });
+export async function assertHoldsAll(
+  file: string,
+  cacheDir: string,
+  where: Readonly<Record<string, string>> = WHERE,
+  definitionsOf: readonly TableDefinition[] = definitions(false),
+): Promise<void> {
+  const tables = definitionsOf.map(({ name }) => name);
+  const expected = readDatabase(file, { tables, where });
   const dead = readDatabase(file, {
-    tables: Object.keys(WHERE),
-    where: mapValues(WHERE, (alive) => `(${alive}) IS NOT TRUE`),
+    tables: Object.keys(where),
+    where: mapValues(where, (alive) => `(${alive}) IS NOT TRUE`),
   });
   await using cache = openCache(cacheDir, { validateChecksums: true });
   for (const { name, columns, rows } of expected) {

@@ -216,6 +216,8 @@ void describe('the manifest', () => {
       const { cacheDir } = await copyCache(`manifest ${name}`);
       const path = join(cacheDir, 'manifest.json');
       await writeFile(path, change(JSON.parse(await readFile(path, 'utf8')) as object));
+      // As whoever wrote it does.
+      await cp(path, join(cacheDir, 'manifest.backup.json'));
       const spoiled = await readFile(path);
       assert.throws(() => openCache(cacheDir), { name: 'CacheError', code });
       const synced = async () => {
@@ -263,6 +265,22 @@ void describe('the manifest', () => {
       await storage.sync();
       assert.deepEqual((await readInChild(cacheDir)).told, {});
       assert.deepEqual(await recordDigests(cacheDir), await recordDigests(options.cacheDir));
+    });
+  }
+
+  for (const [name, from, to] of [
+    ['another product', 'storage-sync', 'storage-symc'],
+    ['a newer format', '"format": 1', '"format": 3'],
+  ] as const) {
+    void it(`that one bit makes seem of ${name} is restored from its backup`, async () => {
+      const { cacheDir } = await copyCache(`manifest seems of ${name}`);
+      const path = join(cacheDir, 'manifest.json');
+      const whole = await readFile(path, 'utf8');
+      await writeFile(path, whole.replace(from, to));
+      assert.deepEqual((await readInChild(cacheDir)).told, {});
+      await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+      assert.match((await storage.sync()).warnings.join(), /restored from its backup/);
+      assert.equal(await readFile(path, 'utf8'), whole);
     });
   }
 

@@ -33,6 +33,11 @@ export class TamperedTable {
     this.keys = [...environment.rows(this.#id).getKeys({})].map((key) => Buffer.from(key));
   }
 
+  /** Entries in all indexes of the table. */
+  get entries(): number {
+    return [...this.#environment.indexes(this.#id).getKeys({})].length;
+  }
+
   /** Changes one bit of a record. */
   flip(at: number, byte: number): Tampered {
     const key = this.keys[at]!;

@@ -3,6 +3,7 @@ import type { Random } from '../../support/random.js';
 import type { Action } from '../action.js';
 import type { History } from '../history.js';
 import { describeEnd, describeOrder } from '../sync-order.js';
+import { killLogChange } from '../log-change.js';
 import { anyOrder } from './orders.js';
 
 const CHANGES = [
@@ -85,4 +86,32 @@ const changeLogInSync: Action = {
   },
 };
 
+const LONGEST_CHANGE_MS = 60;
+
+/** A process that compacts or installs the log is killed. */
+const killedChange: Action = {
+  name: 'kill a change of the log',
+  weight: 4,
+  applies: chooses,
+  run: async (history, random) => {
+    const told: string[] = [];
+    for (let kills = random.int(2, 5); kills > 0; kills--) {
+      // Something to compact.
+      history.write(history.mode.statements(random, 5));
+      const kind = random.pick(['compact', 'compact', 'install'] as const);
+      const afterMs = random.int(0, LONGEST_CHANGE_MS);
+      const isKilled = await killLogChange(
+        { file: history.file, kind, all: random.chance(0.5) },
+        afterMs,
+      );
+      if (isKilled) history.journal.killed(`${kind} after ${afterMs} ms`);
+      told.push(`${kind} ${isKilled ? `killed after ${afterMs} ms` : 'ended'}`);
+      history.journal.count('captureChanges');
+    }
+    return told.join(', ');
+  },
+};
+
 export const CAPTURES: readonly Action[] = [changeLog, changeLogInSync];
+/** Changes of the log by processes of their own. */
+export const CAPTURE_KILLS: readonly Action[] = [killedChange];

@@ -5,6 +5,7 @@ import type { Action } from '../action.js';
 import type { History } from '../history.js';
 import { describeEnd, describeOrder } from '../sync-order.js';
 import { anyOrder } from './orders.js';
+import { killed } from './syncs.js';
 
 const overNetwork = ({ way }: History) => way === 'http';
 
@@ -85,4 +86,21 @@ const outage: Action = {
   },
 };
 
+/** Every answer takes its time, and the sync may be killed meanwhile. */
+const slowNetwork: Action = {
+  name: 'slow network',
+  weight: 2,
+  applies: overNetwork,
+  run: async (history, random) => {
+    const ms = random.int(2, 30);
+    const order = anyOrder(history, random);
+    const upset = random.chance(0.6) ? killed(history, random, order) : null;
+    await history.server.fault({ action: { kind: 'latency', ms }, times: Infinity });
+    const end = await history.sync({ ...order, upset });
+    await history.server.clearFaults();
+    return `${describeOrder({ ...order, upset })}, ${ms} ms an answer: ${describeEnd(end)}`;
+  },
+};
+
 export const NETWORK: readonly Action[] = [serverFaults, serverRestarts, outage];
+export const SLOW_NETWORK: readonly Action[] = [slowNetwork];

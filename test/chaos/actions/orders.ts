@@ -12,6 +12,7 @@ export function quietOrder(random: Random): SyncOrder {
     upset: null,
     clockAheadMs: 0,
     readerThreads: random.int(1, 2),
+    sweep: false,
     options: {},
   };
 }
@@ -25,6 +26,7 @@ export function anyOrder(history: History, random: Random): SyncOrder {
     mode: !together && random.chance(0.2) ? 'rebuild' : 'sync',
     full: !together && random.chance(0.1),
     allowLoss: random.chance(0.85),
+    sweep: history.mode.sweptTables !== undefined && random.chance(0.4),
     options: together || batchSize === undefined ? {} : { batchSize },
   };
 }

@@ -1,5 +1,14 @@
-import { BEGINNING, ENDING, FOLLOWING, READING, SWEEPING } from '../../support/kill/points.js';
+import {
+  BEGINNING,
+  BY_CURSOR,
+  ENDING,
+  FOLLOWING,
+  READING,
+  SWEEPING,
+  SWEEPING_KEYS,
+} from '../../support/kill/points.js';
 import type { Action } from '../action.js';
+import type { Mode } from '../mode.js';
 import { BusyWriter } from '../busy-writer.js';
 import type { History, Surroundings } from '../history.js';
 import {
@@ -59,24 +68,34 @@ const syncOfMovingSource: Action = {
 const LONGEST_SYNC_MS = 400;
 
 /** Kills where this sync is likely to come to. */
-function killed(history: History, random: Random, order: SyncOrder): Upset {
+export function killed(history: History, random: Random, order: SyncOrder): Upset {
   if (random.chance(0.4)) return { kind: 'kill after', ms: random.int(0, LONGEST_SYNC_MS) };
   const point = random.pick(pointsOf(history, order));
-  const most = point.endsWith('-put') ? 40 : /^(page|write|apply|sweep)/.test(point) ? 4 : 1;
+  const most = point.endsWith('-put')
+    ? 40
+    : /^(page|write|apply|sweep|follow|absentKeys)/.test(point)
+      ? 4
+      : 1;
   return { kind: 'kill at', point, occurrence: random.int(1, most) };
 }
 
-function pointsOf({ mode, isPublished }: History, order: SyncOrder): readonly string[] {
+export function pointsOf({ mode, isPublished }: History, order: SyncOrder): readonly string[] {
   if (order.mode === 'rebuild' || !isPublished) return [...BEGINNING, ...READING, ...ENDING];
   const opening = BEGINNING.filter((point) => /^(environment|schema|prepare)/.test(point));
   const closing = ENDING.filter((point) => point.startsWith('complete'));
-  const phases = mode.captured && !order.full ? FOLLOWING : [...READING, ...SWEEPING];
+  const phases = order.full ? [...READING, ...SWEEPING] : phasesOf(mode, order);
   return [...opening, ...phases, ...phases, ...closing];
+}
+
+function phasesOf({ captured, sweptTables }: Mode, { sweep }: SyncOrder): readonly string[] {
+  if (captured) return FOLLOWING;
+  if (!sweptTables) return [...READING, ...SWEEPING];
+  return sweep ? [...BY_CURSOR, ...SWEEPING_KEYS, ...SWEEPING] : BY_CURSOR;
 }
 
 const killedSync: Action = {
   name: 'kill',
-  weight: 8,
+  weight: 16,
   run: async (history, random) => {
     const order = anyOrder(history, random);
     const upset = killed(history, random, order);

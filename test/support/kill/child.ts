@@ -1,11 +1,12 @@
 import { writeSync } from 'node:fs';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { StorageSyncError } from '../../../src/errors.js';
 import { WorkerPool } from '../../../src/pipeline/worker-pool.js';
 // Not all of src/index.js: there are hundreds of these processes, and they are to start soon.
 import { StorageSync } from '../../../src/storage-sync.js';
 import { setFault } from './fault.js';
-import type { ChildOrder, ChildResult } from './run-child.js';
-import { STARTED } from './run-child.js';
+import type { ChildOrder } from './run-child.js';
+import { STARTED, type ChildUse } from './run-child.js';
 import { watchPublishing } from './watched-files.js';
 import { FAULTY_WORKER_URLS } from './worker-urls.js';
 
@@ -16,13 +17,15 @@ watchPublishing();
 const pool = new WorkerPool({ urls: FAULTY_WORKER_URLS, readerThreads: order.readerThreads });
 const storage = await StorageSync.open({ ...order.options, pool });
 writeSync(1, STARTED);
-let result: ChildResult;
+const turns = monitorEventLoopDelay();
+turns.enable();
+let result: object;
 const { full, allowLoss, abortAfterMs } = order;
 const signal = abortAfterMs === undefined ? undefined : AbortSignal.timeout(abortAfterMs);
 try {
   if (order.mode === 'verify') {
-    await storage.verify({ level: 'deep', repair: true });
-    result = { verified: true };
+    const asked = order.verify ?? { level: 'deep', repair: true };
+    result = { verified: await storage.verify({ ...asked, allowLoss, signal }) };
   } else {
     const report = await storage[order.mode]({ full, allowLoss, signal });
     result = { report, rowsFetched: fault.rowsFetched };
@@ -31,6 +34,11 @@ try {
   const code = error instanceof StorageSyncError ? error.code : null;
   result = { failed: { code, message: error instanceof Error ? error.message : String(error) } };
 }
+turns.disable();
 await storage.close();
 await pool.close();
-writeSync(1, JSON.stringify(result));
+const use: ChildUse = {
+  maxRssKiB: process.resourceUsage().maxRSS,
+  longestTurnMs: Math.round(turns.max / 1e6),
+};
+writeSync(1, JSON.stringify({ ...result, ...use }));

@@ -38,6 +38,38 @@ export const FOLLOWING = [
   'apply:after-commit',
   'apply:done',
 ] as const;
+/** By cursors: rounds, then the keys of all rows. */
+export const BY_CURSOR = [
+  'follow:received',
+  'follow:before-put',
+  'follow:before-commit',
+  'follow:after-commit',
+  'follow:done',
+] as const;
+export const SWEEPING_KEYS = [
+  'beginSweep:received',
+  'beginSweep:before-commit',
+  'beginSweep:after-commit',
+  'absentKeys:received',
+  'absentKeys:done',
+  'insertMissed:before-commit',
+  'insertMissed:after-commit',
+  'previewSweep:done',
+] as const;
+export const REPAIRING = [
+  'repairRows:received',
+  'repairRows:before-put',
+  'repairRows:after-put',
+  'repairRows:before-commit',
+  'repairRows:after-commit',
+  'repairRows:done',
+  'repairEntries:received',
+  'repairEntries:before-commit',
+  'repairEntries:after-commit',
+  'repairCount:received',
+  'repairCount:before-commit',
+  'repairCount:after-commit',
+] as const;
 export const ENDING = [
   'complete:received',
   'complete:before-commit',

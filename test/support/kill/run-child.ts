@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { StorageSyncOptions } from '../../../src/options.js';
 import type { SyncReport } from '../../../src/report.js';
+import type { VerifyLevel, VerifyReport } from '../../../src/verify/report.js';
 import { KILLED_AT, type Fault } from './fault.js';
 
 /** What a child process is to do. Crosses as JSON. */
@@ -12,20 +13,39 @@ export interface ChildOrder {
   readonly fault: Fault | null;
   readonly full?: boolean;
   readonly allowLoss?: boolean;
-  /** Abort the sync by its signal, this long after it began. */
+  /** Of a verify. Default: a deep one that repairs. */
+  readonly verify?: { readonly level: VerifyLevel; readonly repair: boolean };
+  /** Abort the run by its signal, this long after it began. */
   readonly abortAfterMs?: number;
 }
 
-export type ChildResult =
-  | { readonly report: SyncReport; readonly rowsFetched: number }
-  | { readonly verified: true }
-  | { readonly failed: { readonly code: string | null; readonly message: string } };
+export type ChildResult = ChildUse &
+  (
+    | { readonly report: SyncReport; readonly rowsFetched: number }
+    | { readonly verified: VerifyReport }
+    | { readonly failed: { readonly code: string | null; readonly message: string } }
+  );
+
+/** What a child that came to its end had used. */
+export interface ChildUse {
+  readonly maxRssKiB: number;
+  /** The longest time that its event loop had no turn. */
+  readonly longestTurnMs: number;
+}
 
 export type ChildEnd =
   | { readonly kind: 'killed'; readonly point: string; readonly elapsedMs: number }
-  | { readonly kind: 'completed'; readonly report: SyncReport; readonly rowsFetched: number }
-  | { readonly kind: 'verified' }
-  | { readonly kind: 'failed'; readonly code: string | null; readonly message: string };
+  | ({
+      readonly kind: 'completed';
+      readonly report: SyncReport;
+      readonly rowsFetched: number;
+    } & ChildUse)
+  | ({ readonly kind: 'verified'; readonly report: VerifyReport } & ChildUse)
+  | ({
+      readonly kind: 'failed';
+      readonly code: string | null;
+      readonly message: string;
+    } & ChildUse);
 
 export interface ChildRunOptions {
   /** Kill the child from outside, this long after its sync began. */
@@ -92,6 +112,9 @@ export async function runChild(
     throw new Error(`a child ended with ${code ?? signal}: ${JSON.stringify(order)}\n${stderr}`);
   }
   const result = JSON.parse(answer) as ChildResult;
-  if ('failed' in result) return { kind: 'failed', ...result.failed };
-  return 'verified' in result ? { kind: 'verified' } : { kind: 'completed', ...result };
+  const { maxRssKiB, longestTurnMs } = result;
+  const use = { maxRssKiB, longestTurnMs };
+  if ('failed' in result) return { kind: 'failed', ...result.failed, ...use };
+  if ('verified' in result) return { kind: 'verified', report: result.verified, ...use };
+  return { kind: 'completed', ...result };
 }
