@@ -1,5 +1,4 @@
 import assert from 'node:assert/strict';
-import { CacheError } from '../../../src/errors.js';
 import { mkdirSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { CacheError } from '../../../src/errors.js';
