@@ -7,6 +7,7 @@ import type { Preparation, PreparedTable } from './cache/generation-writer.js';
 import { refuseTooFull } from './cache/free-space.js';
 import { generationPath, dataPath } from './cache/layout.js';
 import { isSpurious } from './cache/environment.js';
+import { describeSnapshot, snapshotsHeldError, SnapshotWatch } from './cache/held-snapshots.js';
 import { CacheLock } from './cache/lock.js';
 import {
   healManifest,
@@ -238,13 +239,37 @@ export class StorageSync implements AsyncDisposable {
   ): Promise<SyncReport> {
     for (let tries = 1; ; tries++) {
       try {
-        return await this.#locked(mode, asked, signal, meter);
+        return await this.#besideSnapshots(mode, asked, signal, meter);
       } catch (error) {
         // The environment was closed with the sync: the next one has another view of its free pages.
         if (isSpurious(error) && tries < COMMIT_TRIES) continue;
         if (!isDamage(error) || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
         return await this.#rebuildDamaged(error, asked, signal, meter);
       }
+    }
+  }
+
+  /** Writes the served generation, unless snapshots of it that are held would make it grow without end. */
+  async #besideSnapshots(
+    mode: 'full' | 'rebuild',
+    asked: SyncOptions,
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    const { cacheDir, autoRebuild, maxHeldShare } = this.#options;
+    const watch = await SnapshotWatch.begin(cacheDir);
+    const held = mode === 'rebuild' ? [] : watch.outgrown(maxHeldShare);
+    if (held.length > 0 && !autoRebuild) throw snapshotsHeldError(cacheDir, held);
+    try {
+      const report = await this.#locked(held.length > 0 ? 'rebuild' : mode, asked, signal, meter);
+      const replaced = held.map((each) => `${BUILT_BESIDE} ${describeSnapshot(each)}`);
+      return {
+        ...report,
+        warnings: [...replaced, ...report.warnings, ...(await watch.warnings())],
+      };
+    } catch (error) {
+      const isFull = error instanceof CacheError && error.code === 'CACHE_FULL';
+      throw isFull && held.length > 0 ? snapshotsHeldError(cacheDir, held, error) : error;
     }
   }
 
@@ -984,6 +1009,10 @@ function isDamage(error: unknown): error is CacheError {
 
 /** Said of a manifest that its backup replaced. */
 const HEALED = 'The manifest was damaged or missing, and was restored from its backup.';
+
+/** Said of a cache whose file snapshots would have made grow. */
+const BUILT_BESIDE =
+  'The cache was built anew, because a snapshot kept too much of its file from being used again.';
 
 /** Said of a file whose newest state was damaged. */
 const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';

@@ -18,6 +18,16 @@ interface CacheNotes {
   readonly failedSyncs?: number;
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
   readonly rows?: Readonly<Record<string, number>>;
+  /** Snapshots that outlasted the last sync. */
+  readonly snapshots?: readonly NotedSnapshot[];
+}
+
+/** A snapshot of an older state, and when a sync first met it behind. */
+export interface NotedSnapshot {
+  readonly pid: number;
+  readonly thread: string;
+  readonly transaction: number;
+  readonly since: string;
 }
 
 export async function noteFailure(cacheDir: string, error: unknown): Promise<void> {
@@ -35,7 +45,21 @@ export async function noteSuccess(
   cacheDir: string,
   rows: Readonly<Record<string, number>>,
 ): Promise<void> {
-  await writeNotes(cacheDir, { rows });
+  const { snapshots } = readNotes(cacheDir);
+  await writeNotes(cacheDir, { rows, ...(snapshots && { snapshots }) });
+}
+
+/** Keeps which snapshots outlasted the last sync. */
+export async function noteSnapshots(
+  cacheDir: string,
+  snapshots: readonly NotedSnapshot[],
+): Promise<void> {
+  const { snapshots: _, ...notes } = readNotes(cacheDir);
+  await writeNotes(cacheDir, snapshots.length > 0 ? { ...notes, snapshots } : notes);
+}
+
+export function readNotedSnapshots(cacheDir: string): readonly NotedSnapshot[] {
+  return readNotes(cacheDir).snapshots ?? [];
 }
 
 /** The last failure since the last complete sync, or null. */

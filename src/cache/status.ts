@@ -5,11 +5,18 @@ import type { TableMode } from '../report.js';
 import type { TablePlan } from '../source/plan.js';
 import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
 import { Environment } from './environment.js';
+import { heldSnapshots, type HeldSnapshot } from './held-snapshots.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflight } from './preflight.js';
-import { readFailedSyncs, readLastError, type LastError } from './state-file.js';
+import {
+  readFailedSyncs,
+  readLastError,
+  readNotedSnapshots,
+  type LastError,
+  type NotedSnapshot,
+} from './state-file.js';
 
 export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
 
@@ -41,6 +48,8 @@ export interface CacheStatus {
   readonly failedSyncs: number;
   /** Who writes the cache just now. */
   readonly holder: LockHolder | null;
+  /** Snapshots of older states that are held of the served generation, oldest first: see {@link HeldSnapshot}. */
+  readonly snapshots: readonly HeldSnapshot[];
 }
 
 export interface StatusOptions {
@@ -62,6 +71,7 @@ export async function readStatus(
     lastSyncAt: null,
     ageMs: null,
     tables: {},
+    snapshots: [],
   };
   let manifest: Manifest | null | undefined;
   try {
@@ -76,7 +86,7 @@ export async function readStatus(
       const { tables } = await inspect(dir).catch(() => ({ tables: {} }));
       return { ...base, state: 'empty', generation: null, tables };
     }
-    const { tables, record } = await inspect(dir);
+    const { tables, record, snapshots } = await inspect(dir, readNotedSnapshots(cacheDir));
     const age = record ? ageOf(record.asOf, Date.now()) : null;
     const isFresh =
       age !== null &&
@@ -89,6 +99,7 @@ export async function readStatus(
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,
       tables,
+      snapshots,
     };
   } catch (error) {
     // Another generation may have been published between the look at the manifest and at this one, which is gone then.
@@ -148,16 +159,25 @@ function shownGeneration(manifest: Manifest | null, holder: LockHolder | null): 
   return building && !holder && building.boot === bootId() ? building.generation : null;
 }
 
+interface Inspection {
+  readonly tables: Record<string, TableStatus>;
+  readonly record: SyncRecord | null;
+  readonly snapshots: readonly HeldSnapshot[];
+}
+
 async function inspect(
   generationDir: string,
-): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
+  noted: readonly NotedSnapshot[] = [],
+): Promise<Inspection> {
   return await withGeneration(generationDir, (environment) => {
     const tables = environment
       .catalog()
       .tables.map(
         ({ id, plan }) => [plan.name, tableStatus(plan, environment.tableState(id))] as const,
       );
-    return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
+    const record = environment.syncRecord();
+    const { snapshots } = heldSnapshots(environment, generationDir, noted);
+    return { tables: Object.fromEntries(tables), record, snapshots };
   });
 }
 
