@@ -14,6 +14,7 @@ export type {
 export {
   DEFAULT_BATCH_SIZE,
   DEFAULT_CONCURRENCY,
+  DEFAULT_MAX_HELD_SHARE,
   DEFAULT_MAX_LOSS_SHARE,
   DEFAULT_MAX_BYTES_IN_FLIGHT,
   DEFAULT_MAX_PAGE_BYTES,
@@ -84,6 +85,7 @@ export {
   type StatusOptions,
   type TableStatus,
 } from './cache/status.js';
+export type { HeldSnapshot } from './cache/held-snapshots.js';
 export type { LastError } from './cache/state-file.js';
 export type { LockHolder } from './cache/lock.js';
 export { DEFAULT_VERIFY_LEVEL } from './verify/options.js';

@@ -25,6 +25,8 @@ export const DEFAULT_RETRY_MAX_MS = 30_000;
 export const DEFAULT_STALE_AFTER_MS = 15 * 60_000;
 /** Syncs in a row that failed before a cache is stale, whatever its age. */
 export const DEFAULT_STALE_AFTER_FAILURES = 1;
+/** What held snapshots may keep from being used again, as a share of what the data take, before the cache is built anew. */
+export const DEFAULT_MAX_HELD_SHARE = 1;
 /** A sync that would take more than this share of a table's rows is refused. */
 export const DEFAULT_MAX_LOSS_SHARE = 0.5;
 
@@ -59,6 +61,12 @@ export interface StorageSyncOptions {
   readonly staleAfterFailures?: number | undefined;
   /** A sync that would take more than this share of a table's rows is refused, unless it is told `allowLoss`. */
   readonly maxLossShare?: number | undefined;
+  /**
+   * While a reader holds a snapshot, what is written after it cannot take the place of what the snapshot sees. A sync that
+   * finds more held so than this share of what the data take, and than 16 MiB, builds the cache anew beside it; without
+   * `autoRebuild` it fails with `CACHE_SNAPSHOT_HELD`. Default: 1.
+   */
+  readonly maxHeldShare?: number | undefined;
   /** A sync that finds the cache damaged builds it anew. Default: true; without it, that sync fails. */
   readonly autoRebuild?: boolean | undefined;
   /** What to do with a row that cannot be cached: stop the sync (default), or set it aside and report it. */
@@ -89,6 +97,7 @@ export interface ResolvedOptions {
   readonly staleAfterMs: number;
   readonly staleAfterFailures: number;
   readonly maxLossShare: number;
+  readonly maxHeldShare: number;
   readonly autoRebuild: boolean;
   readonly onRowError: RowErrorPolicy;
   readonly validateChecksums: boolean;
@@ -236,6 +245,12 @@ const schema = v.strictObject({
       v.maxValue(1, 'must be a number from 0 to 1'),
     ),
   ),
+  maxHeldShare: v.optional(
+    v.pipe(
+      v.number('must be a number of at least 0'),
+      v.minValue(0, 'must be a number of at least 0'),
+    ),
+  ),
   autoRebuild: v.optional(v.boolean('must be true or false')),
   onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
   validateChecksums: v.optional(v.boolean('must be true or false')),
@@ -280,6 +295,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     staleAfterMs: options.staleAfterMs ?? DEFAULT_STALE_AFTER_MS,
     staleAfterFailures: options.staleAfterFailures ?? DEFAULT_STALE_AFTER_FAILURES,
     maxLossShare: options.maxLossShare ?? DEFAULT_MAX_LOSS_SHARE,
+    maxHeldShare: options.maxHeldShare ?? DEFAULT_MAX_HELD_SHARE,
     autoRebuild: options.autoRebuild ?? true,
     onRowError: options.onRowError ?? 'fail',
     validateChecksums: options.validateChecksums ?? false,

@@ -4,6 +4,7 @@ import { isSpurious } from './cache/environment.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
 import { forgetDamage, readDamage } from './cache/damage-notes.js';
 import type { Preparation, PreparedTable } from './cache/generation-writer.js';
+import { describeSnapshot, snapshotsHeldError, SnapshotWatch } from './cache/held-snapshots.js';
 import { generationPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
 import { healManifest, readManifest } from './cache/manifest.js';
@@ -229,7 +230,7 @@ export class StorageSync implements AsyncDisposable {
       try {
         if (mode !== 'rebuild') mended ??= await this.#mend(signal, meter);
         const full = asked.full || hasAbsent(mended);
-        const report = await this.#locked(mode, { ...asked, full }, signal, meter);
+        const report = await this.#besideSnapshots(mode, { ...asked, full }, signal, meter);
         return mended === null ? report : this.#withMended(report, mended);
       } catch (error) {
         // The environment was closed with the sync: the next one has another view of its free pages.
@@ -237,6 +238,30 @@ export class StorageSync implements AsyncDisposable {
         if (!isDamage(error) || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
         return await this.#rebuildDamaged(error, asked, signal, meter);
       }
+    }
+  }
+
+  /** Writes the served generation, unless snapshots of it that are held would make it grow without end. */
+  async #besideSnapshots(
+    mode: 'full' | 'rebuild',
+    asked: SyncOptions,
+    signal: AbortSignal,
+    meter: ProgressMeter,
+  ): Promise<SyncReport> {
+    const { cacheDir, autoRebuild, maxHeldShare } = this.#options;
+    const watch = await SnapshotWatch.begin(cacheDir);
+    const held = mode === 'rebuild' ? [] : watch.outgrown(maxHeldShare);
+    if (held.length > 0 && !autoRebuild) throw snapshotsHeldError(cacheDir, held);
+    try {
+      const report = await this.#locked(held.length > 0 ? 'rebuild' : mode, asked, signal, meter);
+      const replaced = held.map((each) => `${BUILT_BESIDE} ${describeSnapshot(each)}`);
+      return {
+        ...report,
+        warnings: [...replaced, ...report.warnings, ...(await watch.warnings())],
+      };
+    } catch (error) {
+      const isFull = error instanceof CacheError && error.code === 'CACHE_FULL';
+      throw isFull && held.length > 0 ? snapshotsHeldError(cacheDir, held, error) : error;
     }
   }
 
@@ -742,6 +767,10 @@ function isDamage(error: unknown): error is CacheError {
 
 /** Said of a manifest that its backup replaced. */
 const HEALED = 'The manifest was damaged or missing, and was restored from its backup.';
+
+/** Said of a cache whose file snapshots would have made grow. */
+const BUILT_BESIDE =
+  'The cache was built anew, because a snapshot kept too much of its file from being used again.';
 
 /** Said of a file whose newest state was damaged. */
 const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';

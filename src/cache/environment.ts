@@ -11,9 +11,12 @@ import {
   type TableState,
 } from './catalog.js';
 import { CommitLock } from './commit-lock.js';
-import { cacheIoError, FILE_MODE } from './files.js';
+import { cacheIoError, FILE_MODE, tooManyFiles } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
+
+// lmdb-js takes the mode of its files as an option, which its types leave out.
+const PERMISSIONS = { permissionsMode: FILE_MODE };
 
 /** A database of one generation: keys and values are bytes. */
 export type BytesDatabase = Omit<Database<Buffer, Buffer>, 'getBinaryFast'> & {
@@ -83,6 +86,8 @@ export class Environment {
           ...BYTES,
           noSubdir: false,
           maxDbs: MAX_DATABASES,
+          maxReaders: MAX_READERS,
+          ...PERMISSIONS,
           ...(this.#unpublished ? { noSync: true } : {}),
         }),
       );
@@ -156,12 +161,20 @@ export class Environment {
    */
   beginRead(): ReadTransaction {
     for (;;) {
-      const transaction = this.#meta.useReadTransaction();
+      const transaction = this.#useReadTransaction();
       const unopened = this.#unopenedTables(transaction);
       if (unopened.length === 0) return transaction;
       transaction.done();
       // Opening lets go of the state that this thread read last: the next transaction is a newer one.
       for (const id of unopened) this.openForReading(id);
+    }
+  }
+
+  #useReadTransaction(): ReadTransaction {
+    try {
+      return this.#meta.useReadTransaction();
+    } catch (error) {
+      throw lmdbError(error, this.#dir);
     }
   }
 
@@ -278,6 +291,12 @@ export class Environment {
     return lmdbError(error, this.#dir);
   }
 
+  /** LMDB's table of readers, as text, after the slots of processes that are gone were freed. */
+  readerTable(): string {
+    this.#root.readerCheck();
+    return this.#root.readerList();
+  }
+
   /** Keeps the environment open for one more user, who calls {@link close} when done. */
   retain(): this {
     this.#users++;
@@ -377,6 +396,13 @@ function makeRoom(dir: string, bytes: number): void {
   }
 }
 
+/** LMDB's `MDB_READERS_FULL`. */
+const READERS_FULL = -30790;
+/** Snapshots and reading threads, over all processes. Each takes 64 bytes of the lock file. */
+export const MAX_READERS = 1024;
+
+const EMFILE = 24;
+const ENFILE = 23;
 const ENOSPC = 28;
 const EFBIG = 27;
 const EIO = 5;
@@ -402,6 +428,18 @@ export function lmdbError(error: unknown, path: string): unknown {
       },
     );
   }
+  if (code === READERS_FULL) {
+    return new CacheError(
+      'CACHE_READERS_FULL',
+      `The cache ${JSON.stringify(path)} is being read by as many snapshots and threads as it can: ${MAX_READERS}.`,
+      {
+        cause: error,
+        context: { ...context, limit: MAX_READERS },
+        hint: 'Close snapshots, or readers, that are not needed any more. `storage-sync status` lists those that lag behind.',
+      },
+    );
+  }
+  if (code === EMFILE || code === ENFILE) return tooManyFiles(path, error);
   if (typeof code === 'number' && DAMAGE.has(code)) {
     return new CacheError(
       'CACHE_CORRUPT',

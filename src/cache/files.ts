@@ -59,6 +59,19 @@ async function syncDirectory(path: string): Promise<void> {
   }
 }
 
+/** The error for a process, or a machine, that may not open another file. */
+export function tooManyFiles(path: string, cause: unknown): CacheError {
+  return new CacheError(
+    'CACHE_IO',
+    `${JSON.stringify(path)} cannot be opened: too many files are open.`,
+    {
+      cause,
+      context: { path, systemCode: 'EMFILE' },
+      hint: 'Raise the limit of open files (`ulimit -n`), or close readers and snapshots. The cache is as it was.',
+    },
+  );
+}
+
 /** Gives a failure of the file system its code, path and advice. */
 export function cacheIoError(error: unknown, path: string): CacheError {
   if (error instanceof CacheError) return error;
@@ -85,6 +98,9 @@ export function cacheIoError(error: unknown, path: string): CacheError {
         context,
         hint: 'Choose another --cache directory, or change its owner.',
       });
+    case 'EMFILE':
+    case 'ENFILE':
+      return tooManyFiles(path, error);
     case 'EEXIST':
     case 'ENOTDIR':
       return new CacheError('CACHE_IO', `${shown} cannot be a directory: a file is in the way.`, {

@@ -165,7 +165,7 @@ export class CacheReader implements AsyncDisposable {
 
   /** One consistent state of the whole cache, until it is disposed of. Hold it briefly: it keeps old pages from reuse. */
   snapshot(): CacheSnapshot {
-    return new CacheSnapshot(this.#view());
+    return CacheSnapshot.watched(this.#view());
   }
 
   async close(): Promise<void> {
@@ -223,12 +223,21 @@ export class CacheReader implements AsyncDisposable {
 /** One state of the cache: every read sees the same rows, whatever is written meanwhile. */
 export class CacheSnapshot implements Disposable {
   readonly #view: View;
-  readonly #transaction: ReadTransaction;
+  /** Apart from the snapshot itself, so that it can be ended for one that nobody closed. */
+  readonly #hold: SnapshotHold;
 
   constructor(view: Omit<View, 'transaction'>) {
-    view.environment.retain().refresh();
-    this.#transaction = view.environment.beginRead();
-    this.#view = { ...view, transaction: this.#transaction };
+    this.#hold = new SnapshotHold(view.environment);
+    this.#view = { ...view, transaction: this.#hold.transaction };
+  }
+
+  /** @internal A snapshot that is ended, with a warning, once it is collected without having been closed. */
+  static watched(view: View): CacheSnapshot {
+    const snapshot = new CacheSnapshot(view);
+    const hold = snapshot.#hold;
+    const opened = new Error('A snapshot of the cache was never closed. It was opened:');
+    lostSnapshots.register(snapshot, { hold, opened }, hold);
+    return snapshot;
   }
 
   tables(): CachedTable[] {
@@ -245,14 +254,48 @@ export class CacheSnapshot implements Disposable {
   }
 
   close(): void {
-    this.#transaction.done();
-    void this.#view.environment.close();
+    lostSnapshots.unregister(this.#hold);
+    this.#hold.end();
   }
 
   [Symbol.dispose](): void {
     this.close();
   }
 }
+
+/** What a snapshot keeps from LMDB until it ends. */
+class SnapshotHold {
+  readonly transaction: ReadTransaction;
+  readonly #environment: Environment;
+  #ended = false;
+
+  constructor(environment: Environment) {
+    this.#environment = environment.retain();
+    try {
+      environment.refresh();
+      this.transaction = environment.beginRead();
+    } catch (error) {
+      void environment.close();
+      throw error;
+    }
+  }
+
+  end(): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.transaction.done();
+    void this.#environment.close();
+  }
+}
+
+const lostSnapshots = new FinalizationRegistry<{
+  readonly hold: SnapshotHold;
+  readonly opened: Error;
+}>(({ hold, opened }) => {
+  hold.end();
+  // The stack is written out only here: that is most of what it costs.
+  process.emitWarning(String(opened.stack), { code: 'STORAGE_SYNC_SNAPSHOT_LOST' });
+});
 
 interface OpenTable {
   readonly view: View;

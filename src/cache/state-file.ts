@@ -24,9 +24,26 @@ const schema = v.object({
   failedSyncs: v.fallback(v.optional(count), undefined),
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
   rows: v.fallback(v.optional(v.record(v.string(), count)), undefined),
+  /** Snapshots that outlasted the last sync. */
+  snapshots: v.fallback(
+    v.optional(
+      v.array(v.object({ pid: count, thread: v.string(), transaction: count, since: v.string() })),
+    ),
+    undefined,
+  ),
 });
 
-type CacheNotes = v.InferOutput<typeof schema>;
+type CacheNotes = Omit<v.InferOutput<typeof schema>, 'snapshots'> & {
+  readonly snapshots?: readonly NotedSnapshot[] | undefined;
+};
+
+/** A snapshot of an older state, and when a sync first met it behind. */
+export interface NotedSnapshot {
+  readonly pid: number;
+  readonly thread: string;
+  readonly transaction: number;
+  readonly since: string;
+}
 
 export async function noteFailure(cacheDir: string, error: unknown): Promise<void> {
   const lastError: LastError = {
@@ -43,7 +60,21 @@ export async function noteSuccess(
   cacheDir: string,
   rows: Readonly<Record<string, number>>,
 ): Promise<void> {
-  await writeNotes(cacheDir, { rows });
+  const { snapshots } = readNotes(cacheDir);
+  await writeNotes(cacheDir, { rows, ...(snapshots && { snapshots }) });
+}
+
+/** Keeps which snapshots outlasted the last sync. */
+export async function noteSnapshots(
+  cacheDir: string,
+  snapshots: readonly NotedSnapshot[],
+): Promise<void> {
+  const { snapshots: _, ...notes } = readNotes(cacheDir);
+  await writeNotes(cacheDir, snapshots.length > 0 ? { ...notes, snapshots } : notes);
+}
+
+export function readNotedSnapshots(cacheDir: string): readonly NotedSnapshot[] {
+  return readNotes(cacheDir).snapshots ?? [];
 }
 
 /** The last failure since the last complete sync, or null. */

@@ -6,11 +6,18 @@ import type { TablePlan } from '../source/plan.js';
 import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
 import { MAX_DAMAGED_RECORDS, readDamage, type NotedDamage } from './damage-notes.js';
 import { Environment } from './environment.js';
+import { heldSnapshots, type HeldSnapshot } from './held-snapshots.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflight } from './preflight.js';
-import { readFailedSyncs, readLastError, type LastError } from './state-file.js';
+import {
+  readFailedSyncs,
+  readLastError,
+  readNotedSnapshots,
+  type LastError,
+  type NotedSnapshot,
+} from './state-file.js';
 
 export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
 
@@ -46,6 +53,8 @@ export interface CacheStatus {
   readonly rebuildDue: boolean;
   /** Who writes the cache just now. */
   readonly holder: LockHolder | null;
+  /** Snapshots of older states that are held of the served generation, oldest first: see {@link HeldSnapshot}. */
+  readonly snapshots: readonly HeldSnapshot[];
 }
 
 export interface StatusOptions {
@@ -68,6 +77,7 @@ export async function readStatus(
     ageMs: null,
     tables: {},
     rebuildDue: false,
+    snapshots: [],
   };
   let manifest: Manifest | null | undefined;
   try {
@@ -83,7 +93,7 @@ export async function readStatus(
       return { ...base, state: 'empty', generation: null, tables };
     }
     const damage = readDamage(cacheDir, manifest.live);
-    const { tables, record } = await inspect(dir, damage);
+    const { tables, record, snapshots } = await inspect(dir, damage, readNotedSnapshots(cacheDir));
     const isWide = Object.values(tables).some(
       ({ damagedRecords }) => damagedRecords > MAX_DAMAGED_RECORDS,
     );
@@ -100,6 +110,7 @@ export async function readStatus(
       ageMs: age,
       tables,
       rebuildDue: damage.beyondRecords || isWide,
+      snapshots,
     };
   } catch (error) {
     // Another generation may have been published between the look at the manifest and at this one, which is gone then.
@@ -161,10 +172,17 @@ function shownGeneration(manifest: Manifest | null, holder: LockHolder | null): 
 
 const NO_DAMAGE: NotedDamage = { records: new Map(), beyondRecords: false };
 
+interface Inspection {
+  readonly tables: Record<string, TableStatus>;
+  readonly record: SyncRecord | null;
+  readonly snapshots: readonly HeldSnapshot[];
+}
+
 async function inspect(
   generationDir: string,
   { records }: NotedDamage,
-): Promise<{ tables: Record<string, TableStatus>; record: SyncRecord | null }> {
+  noted: readonly NotedSnapshot[] = [],
+): Promise<Inspection> {
   return await withGeneration(generationDir, (environment) => {
     const tables = environment.catalog().tables.map(
       ({ id, plan }) =>
@@ -176,7 +194,9 @@ async function inspect(
           },
         ] as const,
     );
-    return { tables: Object.fromEntries(tables), record: environment.syncRecord() };
+    const record = environment.syncRecord();
+    const { snapshots } = heldSnapshots(environment, generationDir, noted);
+    return { tables: Object.fromEntries(tables), record, snapshots };
   });
 }
 

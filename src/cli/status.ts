@@ -1,3 +1,4 @@
+import { describeSnapshot } from '../cache/held-snapshots.js';
 import { readStatus, type CacheStatus, type CheckpointStatus } from '../cache/status.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE } from './exit-code.js';
@@ -28,6 +29,7 @@ function statusText(found: CacheStatus): string {
     const { pid, host, startedAt } = found.holder;
     facts.push(`writer      process ${pid} on ${printable(host)}, since ${startedAt}`);
   }
+  facts.push(...found.snapshots.map((each) => `snapshot    ${printable(describeSnapshot(each))}`));
   if (found.lastError) {
     const { at, code, message } = found.lastError;
     facts.push(`last error  ${code} at ${at}: ${printable(message)}`);
