@@ -255,6 +255,7 @@ void describe('a cache that was never filled', () => {
       ageMs: null,
       failedSyncs: 0,
       rebuildDue: false,
+      snapshots: [],
       tables: {},
       lastError: null,
       holder: null,
