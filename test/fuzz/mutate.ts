@@ -138,7 +138,7 @@ function changePart(random: Random, root: Container): void {
 /** JSON text of something alike; half the time mutated as text too. */
 export function mutateText(random: Random, original: unknown): Buffer {
   if (random.chance(0.3)) return mutateBytes(random, Buffer.from(JSON.stringify(original)));
-  let json = JSON.stringify(mutateJson(random, original));
+  let json = JSON.stringify(mutateJson(random, original) ?? null);
   if (random.chance(0.03)) {
     const depth = random.int(1000, 200_000);
     json = json.replace(/null|"[^"]*"/, `${'['.repeat(depth)}${']'.repeat(depth)}`);

@@ -149,7 +149,7 @@ function spoil(random: Random, cacheDir: string): void {
   for (let count = random.int(1, 4); count > 0 && bytes.length > 0; count--) {
     const page = random.int(0, Math.floor((bytes.length - 1) / PAGE_BYTES)) * PAGE_BYTES;
     const kind = random.int(0, 5);
-    if (kind === 0) bytes.fill(0, page, page + PAGE_BYTES);
+    if (kind === 0) bytes.fill(0, page, Math.min(bytes.length, page + PAGE_BYTES));
     else if (kind === 1) bytes.copy(bytes, page, random.int(0, bytes.length - 1), bytes.length);
     else if (kind === 2)
       bytes.writeUInt8(random.int(0, 255), Math.min(bytes.length - 1, page + random.int(0, 63)));

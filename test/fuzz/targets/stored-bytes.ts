@@ -29,10 +29,10 @@ const checksum = await loadChecksum();
 const encoder = new RowEncoder();
 
 /** What the project writes and reads again: records, keys, positions, and its small files. */
-export function storedBytes(directory: string): Promise<Target> {
+export async function storedBytes(directory: string): Promise<Target> {
   const generation = join(directory, 'generations', '1');
   mkdirSync(generation, { recursive: true });
-  const files = smallFiles(directory);
+  const files = await smallFiles(directory);
   const run = (random: Random) => {
     const kind = random.int(0, 9);
     if (kind < 3) return tryRecord(random);
@@ -42,7 +42,7 @@ export function storedBytes(directory: string): Promise<Target> {
     if (kind === 7) return tryMeta(random);
     return files(random);
   };
-  return Promise.resolve({ run, [Symbol.asyncDispose]: () => Promise.resolve() });
+  return { run, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
 
 function randomValue(random: Random): SqlValue {
@@ -133,7 +133,7 @@ function attempt(work: () => unknown): void {
   }
 }
 
-function smallFiles(directory: string): (random: Random) => Promise<void> {
+async function smallFiles(directory: string): Promise<(random: Random) => Promise<void>> {
   const manifest = {
     product: 'storage-sync',
     format: 1,
@@ -146,6 +146,9 @@ function smallFiles(directory: string): (random: Random) => Promise<void> {
     failedSyncs: 2,
     rows: { t: 100, u: 5 },
   };
+  const progress = { of: 'x', startedAt: 's', tables: {} };
+  await writeProgress(directory, progress);
+  const saved: unknown = JSON.parse(readFileSync(verifyStatePath(directory), 'utf8'));
   const note = { generation: 1, table: 3, key: '10c0' };
   const generation = join(directory, 'generations', '1');
   const isText = (value: unknown) => typeof value === 'string';
@@ -180,9 +183,6 @@ function smallFiles(directory: string): (random: Random) => Promise<void> {
       const { records } = readDamage(directory, 1);
       for (const keys of records.values()) for (const key of keys) assert.ok(key.length < 3000);
     } else {
-      const progress = { of: 'x', startedAt: 's', tables: {} };
-      await writeProgress(directory, progress);
-      const saved: unknown = JSON.parse(readFileSync(verifyStatePath(directory), 'utf8'));
       write(verifyStatePath(directory), mutateText(random, saved));
       const read = await readProgress(directory, 'x');
       if (read !== null) assert.deepEqual(read, progress);
