@@ -31,7 +31,8 @@ const MAX_DEPTH = 32;
 /**
  * Looks at every page of a state of an LMDB file that its trees reach, and says what is wrong with the first bad one,
  * or null. What passes can be read and written by LMDB without leaving the file: each page is what it should be, names
- * itself, belongs to one tree only, and its nodes lie within it. What the nodes hold is left to checksums.
+ * itself, belongs to one tree only, and its nodes lie within it, in the order of their keys: a range would else end where
+ * a key is damaged. What the nodes hold is left to checksums.
  */
 export function findDamage(fd: number, meta: Meta): string | null {
   try {
@@ -73,6 +74,8 @@ class Check {
   readonly #used: Uint8Array;
   readonly #page: Pages;
   readonly #chunk: Pages;
+  /** Whether the keys are in the order of their bytes: all but the numbers of the list of free pages are. */
+  #isByBytes = true;
 
   constructor(fd: number, meta: Meta) {
     this.#fd = fd;
@@ -91,6 +94,7 @@ class Check {
       databases.push(parseTree(bytes, dataAt));
     });
     const free: Buffer[] = [];
+    this.#isByBytes = false;
     this.#walk(this.#meta.free, 'the list of free pages', (bytes, flags, dataAt, dataSize) => {
       free.push(
         flags === IS_BIG
@@ -98,6 +102,7 @@ class Check {
           : Buffer.from(bytes.subarray(dataAt, dataAt + dataSize)),
       );
     });
+    this.#isByBytes = true;
     for (const [i, tree] of databases.entries()) this.#walk(tree, `database ${i}`);
     for (const list of free) this.#checkFree(list);
   }
@@ -122,12 +127,18 @@ class Check {
     for (const number of level) {
       this.#use(number);
       this.#read(this.#page, number, 1);
-      const { words } = this.#page;
+      const { bytes, words } = this.#page;
       const nodes = this.#nodes(words, 0, number, IS_BRANCH);
       if (nodes < 2) throw new Damage(`page ${number} is a branch to nowhere`);
+      let before = 0;
+      let beforeEnd = 0;
       for (let i = 0; i < nodes; i++) {
         const node = this.#node(words, 0, number, i);
-        this.#keyEnd(words, 0, number, node);
+        const end = this.#keyEnd(words, 0, number, node);
+        // The first child is for all keys before the second's, and has none of its own.
+        if (i > 1) this.#refuseDisorder(bytes, before, beforeEnd, node, end, number);
+        before = node;
+        beforeEnd = end;
         const low = words[node >> 1]! + words[(node >> 1) + 1]! * 2 ** 16;
         children.push(low + words[(node + AT_NODE_FLAGS) >> 1]! * 2 ** 32);
       }
@@ -171,9 +182,14 @@ class Check {
   ): void {
     const { bytes, words } = this.#chunk;
     const nodes = this.#nodes(words, at, number, IS_LEAF);
+    let before = 0;
+    let beforeEnd = 0;
     for (let i = 0; i < nodes; i++) {
       const node = this.#node(words, at, number, i);
       const dataAt = this.#keyEnd(words, at, number, node);
+      if (i > 0) this.#refuseDisorder(bytes, before, beforeEnd, node, dataAt, number);
+      before = node;
+      beforeEnd = dataAt;
       const dataSize = words[node >> 1]! + words[(node >> 1) + 1]! * 2 ** 16;
       const flags = words[(node + AT_NODE_FLAGS) >> 1]!;
       if (flags !== 0 && flags !== IS_BIG && flags !== IS_DATABASE) {
@@ -280,6 +296,21 @@ class Check {
     if (end > at + this.#meta.pageSize)
       throw new Damage(`a key of page ${number} reaches beyond it`);
     return end;
+  }
+
+  /** Of two nodes that follow each other, each with where its key ends. */
+  #refuseDisorder(
+    bytes: Buffer,
+    before: number,
+    beforeEnd: number,
+    node: number,
+    end: number,
+    number: number,
+  ): void {
+    if (!this.#isByBytes) return;
+    const key = node + NODE_HEADER_BYTES;
+    if (bytes.compare(bytes, key, end, before + NODE_HEADER_BYTES, beforeEnd) < 0) return;
+    throw new Damage(`the keys of page ${number} are out of order`);
   }
 
   #use(number: number): void {
