@@ -89,7 +89,7 @@ async function withLiar(
   changeDatabase(
     file,
     `CREATE TABLE t (id INTEGER PRIMARY KEY, v);
-     INSERT INTO t VALUES (1, zeroblob(3000000)), (2, zeroblob(30000)), (3, 'x')`,
+     INSERT INTO t VALUES (1, zeroblob(30000)), (2, zeroblob(3000000)), (3, 'x')`,
   );
   const native = new NativeConnection(`file:${file}`);
   try {
