@@ -132,9 +132,11 @@ class Check {
       if (nodes < 2) throw new Damage(`page ${number} is a branch to nowhere`);
       let before = 0;
       let beforeEnd = 0;
+      let used = 0;
       for (let i = 0; i < nodes; i++) {
         const node = this.#node(words, 0, number, i);
         const end = this.#keyEnd(words, 0, number, node);
+        used += even(end - node);
         // The first child is for all keys before the second's, and has none of its own.
         if (i > 1) this.#refuseDisorder(bytes, before, beforeEnd, node, end, number);
         before = node;
@@ -142,6 +144,7 @@ class Check {
         const low = words[node >> 1]! + words[(node >> 1) + 1]! * 2 ** 16;
         children.push(low + words[(node + AT_NODE_FLAGS) >> 1]! * 2 ** 32);
       }
+      this.#refuseOverlap(words, 0, number, used);
       tally.branchPages++;
     }
     return children;
@@ -184,6 +187,7 @@ class Check {
     const nodes = this.#nodes(words, at, number, IS_LEAF);
     let before = 0;
     let beforeEnd = 0;
+    let used = 0;
     for (let i = 0; i < nodes; i++) {
       const node = this.#node(words, at, number, i);
       const dataAt = this.#keyEnd(words, at, number, node);
@@ -199,6 +203,7 @@ class Check {
       if (dataAt + inPage > at + this.#meta.pageSize) {
         throw new Damage(`an entry of page ${number} reaches beyond it`);
       }
+      used += even(dataAt + inPage - node);
       if (flags === IS_BIG) {
         const first = Number(bytes.readBigUInt64LE(dataAt));
         const pages = Number(bytes.readBigUInt64LE(dataAt + 16));
@@ -211,6 +216,7 @@ class Check {
       }
       onNode?.(bytes, flags, dataAt, dataSize);
     }
+    this.#refuseOverlap(words, at, number, used);
     tally.entries += nodes;
     tally.leafPages++;
   }
@@ -313,6 +319,16 @@ class Check {
     throw new Damage(`the keys of page ${number} are out of order`);
   }
 
+  /**
+   * LMDB keeps a page's nodes close together, from `upper` to its end: where their sizes say something else, they
+   * overlap, and to remove one would write beyond the page.
+   */
+  #refuseOverlap(words: Uint16Array, at: number, number: number, used: number): void {
+    const upper = words[(at + AT_UPPER) >> 1]!;
+    if (used === this.#meta.pageSize - PAGE_HEADER_BYTES - upper) return;
+    throw new Damage(`the entries of page ${number} do not fill their place`);
+  }
+
   #use(number: number): void {
     if (!(number >= 0 && number <= this.#meta.lastPage)) {
       throw new Damage(`page ${number} lies behind the last one`);
@@ -327,6 +343,11 @@ class Check {
     const { pageSize } = this.#meta;
     readExactly(this.#fd, bytes.subarray(0, pages * pageSize), first * pageSize);
   }
+}
+
+/** A node takes an even number of bytes. */
+function even(bytes: number): number {
+  return bytes + (bytes & 1);
 }
 
 const NAMES = {
