@@ -129,7 +129,7 @@ void describe('rows that were not asked for', () => {
     );
   });
 
-  const isPlain = (sql: string) => /CASE WHEN/.test(sql) && !/^SELECT typeof/.test(sql);
+  const isPlain = (sql: string) => /CASE WHEN/.test(sql) && !sql.startsWith('SELECT typeof');
   const lies: Record<string, (sql: string, rows: RawRow[]) => RawRow[]> = {
     'a column less': (sql, rows) => (isPlain(sql) ? rows.map((row) => row.slice(1)) : rows),
     'a column more': (sql, rows) => (isPlain(sql) ? rows.map((row) => [...row, 1]) : rows),
@@ -137,10 +137,11 @@ void describe('rows that were not asked for', () => {
     'a size that is TEXT': (sql, rows) =>
       isPlain(sql) ? rows.map((row) => [...row.slice(0, -1), 'huge']) : rows,
     'a value of a size beyond any bound': (sql, rows) =>
-      /^SELECT typeof/.test(sql) ? [['blob', 2n ** 52n]] : rows,
-    'a piece of a value that is not there': (sql, rows) => (/^SELECT substr/.test(sql) ? [] : rows),
+      sql.startsWith('SELECT typeof') ? [['blob', 2n ** 52n]] : rows,
+    'a piece of a value that is not there': (sql, rows) =>
+      sql.startsWith('SELECT substr') ? [] : rows,
     'a piece of a value that is shorter': (sql, rows) =>
-      /^SELECT substr/.test(sql) ? [[Uint8Array.of(1, 2, 3)]] : rows,
+      sql.startsWith('SELECT substr') ? [[Uint8Array.of(1, 2, 3)]] : rows,
     'hexadecimal that is none': (sql, rows) =>
       /hex\(/.test(sql)
         ? rows.map((row) => row.map((cell) => (typeof cell === 'string' ? 'xyz' : cell)))
