@@ -31,7 +31,8 @@ const MAX_DEPTH = 32;
 /**
  * Looks at every page of a state of an LMDB file that its trees reach, and says what is wrong with the first bad one,
  * or null. What passes can be read and written by LMDB without leaving the file: each page is what it should be, names
- * itself, belongs to one tree only, and its nodes lie within it. What the nodes hold is left to checksums.
+ * itself, belongs to one tree only, and its nodes lie within it, in the order of their keys: a range would else end where
+ * a key is damaged. What the nodes hold is left to checksums.
  */
 export function findDamage(fd: number, meta: Meta): string | null {
   try {
@@ -73,6 +74,8 @@ class Check {
   readonly #used: Uint8Array;
   readonly #page: Pages;
   readonly #chunk: Pages;
+  /** Whether the keys are in the order of their bytes: all but the numbers of the list of free pages are. */
+  #isByBytes = true;
 
   constructor(fd: number, meta: Meta) {
     this.#fd = fd;
@@ -91,6 +94,7 @@ class Check {
       databases.push(parseTree(bytes, dataAt));
     });
     const free: Buffer[] = [];
+    this.#isByBytes = false;
     this.#walk(this.#meta.free, 'the list of free pages', (bytes, flags, dataAt, dataSize) => {
       free.push(
         flags === IS_BIG
@@ -98,6 +102,7 @@ class Check {
           : Buffer.from(bytes.subarray(dataAt, dataAt + dataSize)),
       );
     });
+    this.#isByBytes = true;
     for (const [i, tree] of databases.entries()) this.#walk(tree, `database ${i}`);
     for (const list of free) this.#checkFree(list);
   }
@@ -122,15 +127,24 @@ class Check {
     for (const number of level) {
       this.#use(number);
       this.#read(this.#page, number, 1);
-      const { words } = this.#page;
+      const { bytes, words } = this.#page;
       const nodes = this.#nodes(words, 0, number, IS_BRANCH);
       if (nodes < 2) throw new Damage(`page ${number} is a branch to nowhere`);
+      let before = 0;
+      let beforeEnd = 0;
+      let used = 0;
       for (let i = 0; i < nodes; i++) {
         const node = this.#node(words, 0, number, i);
-        this.#keyEnd(words, 0, number, node);
+        const end = this.#keyEnd(words, 0, number, node);
+        used += even(end - node);
+        // The first child is for all keys before the second's, and has none of its own.
+        if (i > 1) this.#refuseDisorder(bytes, before, beforeEnd, node, end, number);
+        before = node;
+        beforeEnd = end;
         const low = words[node >> 1]! + words[(node >> 1) + 1]! * 2 ** 16;
         children.push(low + words[(node + AT_NODE_FLAGS) >> 1]! * 2 ** 32);
       }
+      this.#refuseOverlap(words, 0, number, used);
       tally.branchPages++;
     }
     return children;
@@ -171,9 +185,15 @@ class Check {
   ): void {
     const { bytes, words } = this.#chunk;
     const nodes = this.#nodes(words, at, number, IS_LEAF);
+    let before = 0;
+    let beforeEnd = 0;
+    let used = 0;
     for (let i = 0; i < nodes; i++) {
       const node = this.#node(words, at, number, i);
       const dataAt = this.#keyEnd(words, at, number, node);
+      if (i > 0) this.#refuseDisorder(bytes, before, beforeEnd, node, dataAt, number);
+      before = node;
+      beforeEnd = dataAt;
       const dataSize = words[node >> 1]! + words[(node >> 1) + 1]! * 2 ** 16;
       const flags = words[(node + AT_NODE_FLAGS) >> 1]!;
       if (flags !== 0 && flags !== IS_BIG && flags !== IS_DATABASE) {
@@ -183,6 +203,7 @@ class Check {
       if (dataAt + inPage > at + this.#meta.pageSize) {
         throw new Damage(`an entry of page ${number} reaches beyond it`);
       }
+      used += even(dataAt + inPage - node);
       if (flags === IS_BIG) {
         const first = Number(bytes.readBigUInt64LE(dataAt));
         const pages = Number(bytes.readBigUInt64LE(dataAt + 16));
@@ -195,6 +216,7 @@ class Check {
       }
       onNode?.(bytes, flags, dataAt, dataSize);
     }
+    this.#refuseOverlap(words, at, number, used);
     tally.entries += nodes;
     tally.leafPages++;
   }
@@ -282,6 +304,31 @@ class Check {
     return end;
   }
 
+  /** Of two nodes that follow each other, each with where its key ends. */
+  #refuseDisorder(
+    bytes: Buffer,
+    before: number,
+    beforeEnd: number,
+    node: number,
+    end: number,
+    number: number,
+  ): void {
+    if (!this.#isByBytes) return;
+    const key = node + NODE_HEADER_BYTES;
+    if (bytes.compare(bytes, key, end, before + NODE_HEADER_BYTES, beforeEnd) < 0) return;
+    throw new Damage(`the keys of page ${number} are out of order`);
+  }
+
+  /**
+   * LMDB keeps a page's nodes close together, from `upper` to its end: where their sizes say something else, they
+   * overlap, and to remove one would write beyond the page.
+   */
+  #refuseOverlap(words: Uint16Array, at: number, number: number, used: number): void {
+    const upper = words[(at + AT_UPPER) >> 1]!;
+    if (used === this.#meta.pageSize - PAGE_HEADER_BYTES - upper) return;
+    throw new Damage(`the entries of page ${number} do not fill their place`);
+  }
+
   #use(number: number): void {
     if (!(number >= 0 && number <= this.#meta.lastPage)) {
       throw new Damage(`page ${number} lies behind the last one`);
@@ -296,6 +343,11 @@ class Check {
     const { pageSize } = this.#meta;
     readExactly(this.#fd, bytes.subarray(0, pages * pageSize), first * pageSize);
   }
+}
+
+/** A node takes an even number of bytes. */
+function even(bytes: number): number {
+  return bytes + (bytes & 1);
 }
 
 const NAMES = {

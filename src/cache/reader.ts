@@ -19,6 +19,7 @@ import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
 import { DamageLog } from './damage-notes.js';
 import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
+import { indexEntry } from './index-key.js';
 import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
@@ -26,7 +27,7 @@ import { preflight } from './preflight.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 
 export interface CacheReaderOptions {
-  /** Verify each record's checksum as it is read; a damaged one is an error, never a wrong row. */
+  /** Verify each record's checksum, and its place in an index, as it is read; damage is an error, never a wrong row. */
   readonly validateChecksums?: boolean | undefined;
 }
 
@@ -529,15 +530,22 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     const state = indexState(table, at);
     if (!state?.complete) throw stillBuilding(plan.name, name);
     if (state.violation) throw notUnique(plan, name, state.violation);
+    const index = plan.indexes[at]!;
+    const number = table.indexNumbers[at]!;
     return {
-      index: plan.indexes[at]!,
-      number: table.indexNumbers[at]!,
+      index,
+      number,
       entries: view.environment.indexes(id),
       transaction: view.transaction,
-      read: (rowKey) => {
+      read: (rowKey, entryKey) => {
         const value = table.rows.getBinaryFast(rowKey, options(table));
         if (value === undefined) throw danglingIndex(plan.name, name);
-        return this.#cells(table, rowKey, value, value.length);
+        const cells = this.#cells(table, rowKey, value, value.length);
+        if (view.validateChecksums) {
+          const entry = indexEntry(index, number, cells, rowKey, checksum);
+          if (!entry.key.equals(entryKey)) throw misplacedEntry(plan.name, name);
+        }
+        return cells;
       },
     };
   }
@@ -856,6 +864,17 @@ function cutShort(table: string, seen: number, expected: number): CacheError {
     `Reading ${JSON.stringify(table)} ended after ${seen} of ${expected} rows: the cache is damaged.`,
     {
       context: { table, seen, expected },
+      hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
+}
+
+function misplacedEntry(table: string, index: string): CacheError {
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} has a row in a place that is not its own.`,
+    {
+      context: { table, index },
       hint: 'Run `storage-sync rebuild`: the source has everything.',
     },
   );

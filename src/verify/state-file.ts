@@ -1,3 +1,4 @@
+import { createHash } from 'node:crypto';
 import { readFile, rm } from 'node:fs/promises';
 import { writeFileAtomic } from '../cache/files.js';
 import { verifyStatePath } from '../cache/layout.js';
@@ -23,14 +24,22 @@ export interface VerifyProgress {
   readonly tables: Readonly<Record<string, TableProgress>>;
 }
 
-const FORMAT = 1;
+const FORMAT = 2;
+
+interface SavedProgress {
+  readonly format: number;
+  /** Of the progress as JSON: what is damaged would be taken for what was found. */
+  readonly digest: string;
+  readonly progress: VerifyProgress;
+}
 
 /** What an interrupted deep verify of the same kind left, or null. It is for going on: unreadable, there is none. */
 export async function readProgress(cacheDir: string, of: string): Promise<VerifyProgress | null> {
   try {
     const text = await readFile(verifyStatePath(cacheDir), 'utf8');
-    const saved = JSON.parse(text) as VerifyProgress & { readonly format: number };
-    return saved.format === FORMAT && saved.of === of ? saved : null;
+    const { format, digest, progress } = JSON.parse(text) as SavedProgress;
+    if (format !== FORMAT || digest !== digestOf(progress)) return null;
+    return progress.of === of ? progress : null;
   } catch {
     return null;
   }
@@ -38,7 +47,12 @@ export async function readProgress(cacheDir: string, of: string): Promise<Verify
 
 export async function writeProgress(cacheDir: string, progress: VerifyProgress): Promise<void> {
   const path = verifyStatePath(cacheDir);
-  await writeFileAtomic(path, `${JSON.stringify({ format: FORMAT, ...progress })}\n`);
+  const saved: SavedProgress = { format: FORMAT, digest: digestOf(progress), progress };
+  await writeFileAtomic(path, `${JSON.stringify(saved)}\n`);
+}
+
+function digestOf(progress: VerifyProgress): string {
+  return createHash('sha256').update(JSON.stringify(progress)).digest('base64url');
 }
 
 export async function removeProgress(cacheDir: string): Promise<void> {

@@ -11,13 +11,13 @@ export function servedFile(cacheDir: string): string {
 }
 
 /** Flips a bit of one byte behind each place in the served file where `text` is: also in pages that are free. */
-export function flipBits(cacheDir: string, text: Buffer, offset: number): void {
+export function flipBits(cacheDir: string, text: Buffer, offset: number, bit = 0x08): void {
   const path = servedFile(cacheDir);
   const bytes = readFileSync(path);
   const fd = openSync(path, 'r+');
   let found = 0;
   for (let at = bytes.indexOf(text); at >= 0; at = bytes.indexOf(text, at + 1)) {
-    writeSync(fd, Buffer.of(bytes[at + offset]! ^ 0x08), 0, 1, at + offset);
+    writeSync(fd, Buffer.of(bytes[at + offset]! ^ bit), 0, 1, at + offset);
     found++;
   }
   closeSync(fd);

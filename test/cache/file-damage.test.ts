@@ -9,7 +9,9 @@ import { openCache, StorageSync, type StorageSyncOptions } from '../../src/index
 import { preflight } from '../../src/cache/preflight.js';
 import { readSeal } from '../../src/cache/seal.js';
 import { changeDatabase } from '../support/databases.js';
+import { encodeKey } from '../../src/transform/key-codec.js';
 import { TempDirectory } from '../support/temp.js';
+import { flipBits } from './file-bytes.js';
 
 const RUNS = Number(process.env['STORAGE_SYNC_DAMAGE_RUNS'] ?? 60);
 
@@ -39,6 +41,12 @@ async function withCache(
   changeDatabase(file, 'INSERT INTO t SELECT * FROM old WHERE k % 3 = 0; DROP TABLE old');
   await storage.sync();
   await use(options, join(options.cacheDir, 'generations', '1'), dir);
+}
+
+function changed(bytes: Buffer, at: number, bit: number): Buffer {
+  const copy = Buffer.from(bytes);
+  if (at >= 0) copy[at]! ^= bit;
+  return copy;
 }
 
 async function flip(path: string, at: number): Promise<void> {
@@ -87,6 +95,22 @@ void describe('damage within the pages of a cache file', () => {
       await rm(join(generation, 'seal.json'));
       preflight(generation);
       assert.deepEqual(readSeal(generation), left, 'without a seal the file is looked at');
+    });
+  });
+
+  void it('is found in the size of a key, which a removal would believe, and in their order', async () => {
+    await withCache(async ({ cacheDir }, generation) => {
+      const record = Buffer.concat([encodeKey([700]), Buffer.of(0x92, 0xcd, 700 >> 8, 700 & 255)]);
+      // The size lies before the key; a key of 16,000-odd before that of 701 is out of order.
+      for (const [offset, bit] of [
+        [-2, 0x40],
+        [1, 0x20],
+      ] as const) {
+        flipBits(cacheDir, record, offset, bit);
+        assert.throws(() => preflight(generation), /CACHE_CORRUPT|entries|order/);
+        flipBits(cacheDir, changed(record, offset, bit), offset, bit);
+        preflight(generation);
+      }
     });
   });
 

@@ -90,7 +90,7 @@ function hostile(random: Random): unknown {
     () => ({ __proto__: null, toString: 1 }),
     () => [[[]]],
     () => Array(random.int(1, 1000)).fill(null),
-    () => deep(random.int(10, 3000)),
+    () => deep(random.int(10, 500)),
     () => ({ type: 'integer', value: '7' }),
     () => ({ type: 'blob', base64: '####' }),
     () => ({ type: 'error', error: { message: 'no', code: random.pick(CODES) } }),
@@ -138,6 +138,11 @@ function changePart(random: Random, root: Container): void {
 /** JSON text of something alike; half the time mutated as text too. */
 export function mutateText(random: Random, original: unknown): Buffer {
   if (random.chance(0.3)) return mutateBytes(random, Buffer.from(JSON.stringify(original)));
-  const text = Buffer.from(JSON.stringify(mutateJson(random, original)) ?? 'undefined');
+  let json = JSON.stringify(mutateJson(random, original) ?? null);
+  if (random.chance(0.03)) {
+    const depth = random.int(1000, 200_000);
+    json = json.replace(/null|"[^"]*"/, `${'['.repeat(depth)}${']'.repeat(depth)}`);
+  }
+  const text = Buffer.from(json);
   return random.chance(0.15) ? mutateBytes(random, text) : text;
 }
