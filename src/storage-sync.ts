@@ -817,6 +817,8 @@ export class StorageSync implements AsyncDisposable {
     const manifest = manifestFor(mode, cacheDir);
     if (mode !== 'rebuild' && manifest.live !== null) {
       if (manifest.building) await this.#dropBuilding(manifest);
+      // Whoever was killed behind a publishing left the generation before it.
+      else await removeOtherGenerations(cacheDir, manifest.live);
       const number = manifest.live;
       const dir = generationPath(cacheDir, number);
       return { manifest, number, generation: { dir, unpublished: false, create: false } };
