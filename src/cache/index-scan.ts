@@ -21,8 +21,8 @@ export interface ScannedIndex {
   readonly number: number;
   readonly entries: BytesDatabase;
   readonly transaction: ReadTransaction | undefined;
-  /** The values of the row with this key. */
-  readonly read: (rowKey: Buffer) => readonly SqlValue[];
+  /** The values of the row with this key, which an entry names: where rows are checked, it must be the row's own. */
+  readonly read: (rowKey: Buffer, entry: Buffer) => readonly SqlValue[];
 }
 
 /**
@@ -48,7 +48,7 @@ export function* scanIndex(
   const inOrder = function* (): Generator<readonly SqlValue[]> {
     like.sort((a, b) => compareIndexed(index, a.values, b.values) || a.rowKey.compare(b.rowKey));
     if (reverse) like.reverse();
-    for (const { rowKey } of like) yield read(rowKey);
+    for (const { rowKey, entry } of like) yield read(rowKey, entry);
     like = [];
   };
 
@@ -67,14 +67,14 @@ export function* scanIndex(
     // An exact one waits too where others of its lead do: it may stand behind or before them.
     if (!inexact && lead === null) {
       left--;
-      yield read(value);
+      yield read(value, key);
       continue;
     }
     lead ??= Buffer.from(leadOf(key));
     const rowKey = Buffer.from(value);
-    const row = read(rowKey);
+    const row = read(rowKey, key);
     const values = index.columns.map((column) => row[column]!);
-    if (!inexact || bounds.admit(values)) like.push({ values, rowKey });
+    if (!inexact || bounds.admit(values)) like.push({ values, rowKey, entry: Buffer.from(key) });
   }
   for (const row of inOrder()) {
     if (left-- <= 0) return;
@@ -85,6 +85,7 @@ export function* scanIndex(
 interface Like {
   readonly values: readonly SqlValue[];
   readonly rowKey: Buffer;
+  readonly entry: Buffer;
 }
 
 interface ScanBounds {

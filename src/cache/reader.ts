@@ -18,6 +18,7 @@ import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
 import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
+import { indexEntry } from './index-key.js';
 import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
@@ -472,15 +473,22 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     const state = indexState(table, at);
     if (!state?.complete) throw stillBuilding(plan.name, name);
     if (state.violation) throw notUnique(plan, name, state.violation);
+    const index = plan.indexes[at]!;
+    const number = table.indexNumbers[at]!;
     return {
-      index: plan.indexes[at]!,
-      number: table.indexNumbers[at]!,
+      index,
+      number,
       entries: view.environment.indexes(id),
       transaction: view.transaction,
-      read: (rowKey) => {
+      read: (rowKey, entry) => {
         const value = table.rows.getBinaryFast(rowKey, options(table));
         if (value === undefined) throw danglingIndex(plan.name, name);
-        return this.#cells(table, rowKey, value, value.length);
+        const cells = this.#cells(table, rowKey, value, value.length);
+        if (view.validateChecksums) {
+          const own = indexEntry(index, number, cells, rowKey, checksum);
+          if (!own.key.equals(entry)) throw strayEntry(plan.name, name);
+        }
+        return cells;
       },
     };
   }
@@ -765,6 +773,17 @@ function cutShort(table: string, seen: number, expected: number): CacheError {
     {
       context: { table, seen, expected },
       hint: 'Run `storage-sync rebuild`: the source has everything.',
+    },
+  );
+}
+
+function strayEntry(table: string, index: string): CacheError {
+  return new CacheError(
+    'CACHE_CORRUPT',
+    `An entry of the index ${JSON.stringify(index)} of ${JSON.stringify(table)} is not that of the row it names.`,
+    {
+      context: { table, index },
+      hint: 'Run `storage-sync verify --level deep --repair`, or `storage-sync rebuild`.',
     },
   );
 }
