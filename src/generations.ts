@@ -27,6 +27,8 @@ export async function chooseGeneration(mode: SyncMode, cacheDir: string): Promis
   const manifest = manifestFor(mode, cacheDir);
   if (mode !== 'rebuild' && manifest.live !== null) {
     if (manifest.building) await dropBuilding(cacheDir, manifest);
+    // Whoever was killed behind a publishing left the generation before it.
+    else await removeOtherGenerations(cacheDir, manifest.live);
     const number = manifest.live;
     const dir = generationPath(cacheDir, number);
     return { manifest, number, generation: { dir, unpublished: false, create: false } };

@@ -43,6 +43,8 @@ export interface EnvironmentOptions {
   readonly unpublished?: boolean;
   /** Whether the file was damaged and is set back to the transaction before its last. */
   readonly setBack?: boolean;
+  /** Whether the file may have been changed by others than who writes it, or is of a writer that was killed. */
+  readonly unread?: boolean;
 }
 
 /**
@@ -69,6 +71,7 @@ export class Environment {
   readonly #dir: string;
   readonly #unpublished: boolean;
   readonly setBack: boolean;
+  readonly unread: boolean;
   /** The catalog, as bytes, whose tables are all open. */
   #catalogOpened: Buffer | null = null;
   #users = 1;
@@ -77,6 +80,7 @@ export class Environment {
     this.#dir = generationDir;
     this.#unpublished = options.unpublished ?? false;
     this.setBack = options.setBack ?? false;
+    this.unread = options.unread ?? false;
     const files = [dataPath(generationDir), join(generationDir, 'lock.mdb')];
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     this.#commits = openCommitLock(generationDir);

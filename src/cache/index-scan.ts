@@ -21,7 +21,7 @@ export interface ScannedIndex {
   readonly number: number;
   readonly entries: BytesDatabase;
   readonly transaction: ReadTransaction | undefined;
-  /** The values of the row with this key, which an entry names. */
+  /** The values of the row with this key, which an entry names: where rows are checked, it must be the row's own. */
   readonly read: (rowKey: Buffer, entryKey: Buffer) => readonly SqlValue[];
 }
 

@@ -6,7 +6,7 @@ import { dataPath } from './layout.js';
 import { findDamage } from './lmdb-check.js';
 import { META_BODY, META_BYTES, parseMeta, type Meta } from './lmdb-format.js';
 import { currentHolder } from './lock.js';
-import { fileState, readSeal, sameState, sealFile } from './seal.js';
+import { fileState, readSeal, sameState, sealPages } from './seal.js';
 
 /**
  * Looks at an LMDB file before LMDB maps it: one that is empty, cut short, no LMDB file at all, or has garbage among
@@ -24,7 +24,7 @@ export function preflight(generationDir: string): void {
     const before = fileState(generationDir);
     const damage = findDamage(fd, newest);
     if (damage === null) {
-      sealFile(generationDir, before);
+      sealPages(generationDir, before);
       return;
     }
     // Pages of a state that is not the newest any more are used again.
@@ -46,7 +46,7 @@ export function preflightForWriter(generationDir: string): boolean {
   } catch (error) {
     if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
     if (!restoreOlder(generationDir)) throw error;
-    sealFile(generationDir);
+    sealPages(generationDir);
     return true;
   }
 }

@@ -543,7 +543,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
         const cells = this.#cells(table, rowKey, value, value.length);
         if (view.validateChecksums) {
           const entry = indexEntry(index, number, cells, rowKey, checksum);
-          if (!entry.key.equals(entryKey)) throw misplacedEntry(plan.name, name);
+          if (!entry.key.equals(entryKey)) throw strayEntry(plan.name, name);
         }
         return cells;
       },
@@ -869,13 +869,13 @@ function cutShort(table: string, seen: number, expected: number): CacheError {
   );
 }
 
-function misplacedEntry(table: string, index: string): CacheError {
+function strayEntry(table: string, index: string): CacheError {
   return new CacheError(
     'CACHE_CORRUPT',
-    `The index ${JSON.stringify(index)} of ${JSON.stringify(table)} has a row in a place that is not its own.`,
+    `An entry of the index ${JSON.stringify(index)} of ${JSON.stringify(table)} is not that of the row it names.`,
     {
       context: { table, index },
-      hint: 'Run `storage-sync rebuild`: the source has everything.',
+      hint: 'Run `storage-sync verify --level deep --repair`, or `storage-sync rebuild`.',
     },
   );
 }

@@ -8,7 +8,12 @@ import { dataPath } from './layout.js';
  * What is known of a generation's data file, so that it need not be looked at page by page each time it is opened:
  * which process writes it, or as what it was left behind when it was last known to be sound.
  */
-export type Seal = { readonly writer: number } | FileState;
+export type Seal = { readonly writer: number } | SealedState;
+
+export interface SealedState extends FileState {
+  /** Whether only its pages were looked at, and not what the records on them hold. */
+  readonly pagesOnly?: boolean;
+}
 
 /** A change to the file changes one of these. */
 export interface FileState {
@@ -38,8 +43,25 @@ export function sealForWriter(generationDir: string): void {
 }
 
 /** Says that the file is sound as it is. */
-export function sealFile(generationDir: string, state?: FileState): void {
-  writeSeal(generationDir, () => state ?? fileState(generationDir));
+export function sealFile(generationDir: string): void {
+  writeSeal(generationDir, () => fileState(generationDir));
+}
+
+/** Says that the pages of the file are sound as they are, or as they were in a state. */
+export function sealPages(generationDir: string, state?: FileState): void {
+  writeSeal(generationDir, () => ({ ...(state ?? fileState(generationDir)), pagesOnly: true }));
+}
+
+/** Whether the file is as it was when it was left behind by who wrote it, who knew all that it holds. */
+export function isSealedWhole(generationDir: string): boolean {
+  const seal = readSeal(generationDir);
+  if (seal === null || 'writer' in seal || seal.pagesOnly) return false;
+  try {
+    return sameState(seal, fileState(generationDir));
+  } catch {
+    // A file that is not there is not sealed.
+    return false;
+  }
 }
 
 export function fileState(generationDir: string): FileState {

@@ -3,7 +3,8 @@ import { Environment } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { preflightForWriter } from '../cache/preflight.js';
-import { sealFile, sealForWriter } from '../cache/seal.js';
+import { refuseDamagedRecords } from '../cache/record-check.js';
+import { isSealedWhole, sealFile, sealForWriter, sealPages } from '../cache/seal.js';
 import { repairCount, repairEntries, repairRows } from '../cache/repair.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { GenerationRef, WriterTasks } from './messages.js';
@@ -17,6 +18,8 @@ export interface WriterHostOptions {
 interface OpenGeneration {
   readonly environment: Environment;
   readonly writer: GenerationWriter;
+  /** Whether it is not known that its records are sound. */
+  unread: boolean;
 }
 
 /** What a writer thread does: owns the write transactions of the generations that are sent to it. */
@@ -37,8 +40,10 @@ export class WriterHost {
 
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
     const { generation, ...preparation } = request;
-    const { writer } = this.#generation(generation);
-    return { tables: writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
+    const open = this.#generation(generation);
+    if (open.unread) refuseDamagedRecords(open.environment);
+    open.unread = false;
+    return { tables: open.writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
   }
 
   index({
@@ -159,7 +164,8 @@ export class WriterHost {
     this.#open.delete(generation.dir);
     if (open) {
       await open.environment.close();
-      sealFile(generation.dir);
+      if (open.unread) sealPages(generation.dir);
+      else sealFile(generation.dir);
     }
     return {};
   }
@@ -168,7 +174,8 @@ export class WriterHost {
     let open = this.#open.get(ref.dir);
     if (!open) {
       const environment = this.#openEnvironment(ref);
-      open = { environment, writer: new GenerationWriter(environment, this.#checksum) };
+      const writer = new GenerationWriter(environment, this.#checksum);
+      open = { environment, writer, unread: environment.unread };
       this.#open.set(ref.dir, open);
     }
     return open;
@@ -178,6 +185,7 @@ export class WriterHost {
 /** Opens a generation, after looking whether its file can be one. */
 export function openGeneration({ dir, create, unpublished }: GenerationRef): Environment {
   let setBack = false;
+  const unread = !create && !isSealedWhole(dir);
   if (create) {
     try {
       mkdirSync(dir, { recursive: true, mode: DIRECTORY_MODE });
@@ -186,7 +194,7 @@ export function openGeneration({ dir, create, unpublished }: GenerationRef): Env
     }
   } else setBack = preflightForWriter(dir);
   sealForWriter(dir);
-  const environment = new Environment(dir, { unpublished, setBack });
+  const environment = new Environment(dir, { unpublished, setBack, unread });
   if (unpublished) return environment;
   try {
     environment.refuseIncomplete();

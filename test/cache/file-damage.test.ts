@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { utimesSync, statSync } from 'node:fs';
+import { readFileSync, utimesSync, statSync } from 'node:fs';
 import { cp, open, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { openCache, StorageSync, type StorageSyncOptions } from '../../src/index.js';
+import { openCache, openChangeLog, StorageSync, type StorageSyncOptions } from '../../src/index.js';
 import { preflight } from '../../src/cache/preflight.js';
 import { readSeal } from '../../src/cache/seal.js';
+import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import { encodeKey } from '../../src/transform/key-codec.js';
 import { TempDirectory } from '../support/temp.js';
@@ -94,7 +95,32 @@ void describe('damage within the pages of a cache file', () => {
 
       await rm(join(generation, 'seal.json'));
       preflight(generation);
-      assert.deepEqual(readSeal(generation), left, 'without a seal the file is looked at');
+      const pages = { ...left, pagesOnly: true };
+      assert.deepEqual(readSeal(generation), pages, 'without a seal the file is looked at');
+    });
+  });
+
+  void it('is found in a record that a sync need not look at, and mended', async () => {
+    await withCache(async (options, generation, dir) => {
+      const file = dir.join('source.db');
+      {
+        await using log = await openChangeLog({ url: `file:${file}` });
+        await log.install();
+        await using storage = await StorageSync.open(options);
+        await storage.sync();
+        assert.equal((await storage.sync()).mode, 'incremental');
+      }
+      const data = join(generation, 'data.mdb');
+      const content = readFileSync(data);
+      // Wherever it is: free pages have it too.
+      for (let at = 0; (at = content.indexOf('value 1234 ', at + 1)) > 0;) await flip(data, at + 8);
+      // A reader looks at the pages, and finds nothing wrong with them.
+      assert.doesNotThrow(() => preflight(generation));
+      await using storage = await StorageSync.open(options);
+      const report = await storage.sync();
+      assert.deepEqual([report.mode, report.generation], ['rebuild', 2]);
+      assert.match(report.warnings.join(), /checksum does not hold/);
+      await assertCacheEquals(file, options.cacheDir);
     });
   });
 

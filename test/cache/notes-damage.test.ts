@@ -14,6 +14,7 @@ import { generationPath, statePath } from '../../src/cache/layout.js';
 import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import { TempDirectory } from '../support/temp.js';
+import { tamper } from '../verify/tamper.js';
 
 let pool: WorkerPool;
 before(() => {
@@ -113,5 +114,31 @@ void describe('what a cache knows of itself', () => {
       assert.equal((await sync()).mode, 'rebuild');
       await assertCacheEquals(file, cacheDir);
     });
+  });
+});
+
+void describe('an index entry', () => {
+  void it('never gives a row that is not its own', async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    changeDatabase(
+      file,
+      `CREATE TABLE t (k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 'a'), (2, 'b'), (3, printf('%.*c', 900, 'c'))`,
+    );
+    const cacheDir = dir.join('cache');
+    const tables = [{ name: 't', indexes: [{ name: 'by_v', columns: ['v'] }] }];
+    const options = { source: { url: `file:${file}` }, cacheDir, tables, pool };
+    await using storage = await StorageSync.open(options);
+    await storage.sync();
+    const rowsByIndex = async () => {
+      await using cache = openCache(cacheDir, { validateChecksums: true });
+      return [...cache.table('t').rangeByIndex('by_v')].map(({ k }) => k);
+    };
+    assert.deepEqual(await rowsByIndex(), [1, 2, 3]);
+    await tamper(cacheDir, 't', (table) => table.addEntry());
+    await assert.rejects(rowsByIndex(), { code: 'CACHE_CORRUPT' });
+    const { left } = await storage.verify({ level: 'deep', repair: true });
+    assert.equal(left, 0);
+    assert.deepEqual(await rowsByIndex(), [1, 2, 3]);
   });
 });

@@ -8,10 +8,9 @@ import { processRunner } from './process-runner.js';
 import { runHistory } from './run-history.js';
 
 /** Of histories that have some of everything in their first actions. */
-const SEED = 20_261_200;
+const SEED = 20_264_223;
 /** Histories for each mode and way. `npm run chaos` runs as many as one likes, and tells what they do. */
 const ROUNDS = Number(process.env['STORAGE_SYNC_CHAOS_ROUNDS'] ?? 1);
-const FAST_HISTORIES = 2;
 
 void describe('chaos', () => {
   const all = new Journal();
@@ -30,25 +29,29 @@ void describe('chaos', () => {
     WAYS.forEach((way, w) => {
       const first = SEED + 100 * (2 * m + w);
 
-      void it(`breaks no guarantee by killed processes: ${mode}, ${way}`, async (t) => {
-        const journal = new Journal();
-        for (let i = 0; i < ROUNDS; i++) {
-          await runHistory({
-            seed: first + i,
-            mode,
-            way,
-            runner: processRunner,
-            journal,
-            maxSteps: 4,
-          });
-        }
-        t.diagnostic(describeCounts(journal.counts));
-        total(journal);
-      });
+      // Each mode by one way: `npm run chaos` has them all.
+      if (m % WAYS.length === w) {
+        void it(`breaks no guarantee by killed processes: ${mode}, ${way}`, async (t) => {
+          const journal = new Journal();
+          for (let i = 0; i < ROUNDS; i++) {
+            await runHistory({
+              seed: first + i,
+              mode,
+              way,
+              runner: processRunner,
+              journal,
+              maxSteps: 3,
+              readingPauseMs: 2,
+            });
+          }
+          t.diagnostic(describeCounts(journal.counts));
+          total(journal);
+        });
+      }
 
       void it(`breaks no guarantee by upset syncs: ${mode}, ${way}`, async (t) => {
         const journal = new Journal();
-        for (let i = 0; i < FAST_HISTORIES * ROUNDS; i++) {
+        for (let i = 0; i < ROUNDS; i++) {
           await runHistory({ seed: first + i, mode, way, runner: inProcess, journal });
         }
         t.diagnostic(describeCounts(journal.counts));
@@ -57,13 +60,14 @@ void describe('chaos', () => {
     });
   });
 
-  void it('has killed, aborted and cut', (t) => {
+  void it('has killed, failed, damaged and mended', (t) => {
     t.diagnostic(describeCounts(all.counts));
     for (const name of [
       'kills',
-      'aborts',
-      'cuts',
       'failures',
+      'skips',
+      'verifies',
+      'damages',
       'captureChanges',
       'reads',
     ] as const) {

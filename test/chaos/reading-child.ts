@@ -5,7 +5,7 @@ import { Random } from '../support/random.js';
 import { READ_HANGS_MS, type ReadingOrder, type ReadingResult } from './reading-process.js';
 
 /** Reads in every way there is, until it is told to end or something is wrong. */
-const { cacheDir, seed, together } = JSON.parse(process.argv[2]!) as ReadingOrder;
+const { cacheDir, seed, together, pauseMs } = JSON.parse(process.argv[2]!) as ReadingOrder;
 const random = new Random(seed);
 
 let ending = false;
@@ -32,7 +32,8 @@ try {
     slowestMs = Math.max(slowestMs, tookMs);
     assert.ok(tookMs < READ_HANGS_MS, `a read took ${tookMs} ms`);
     reads++;
-    await setImmediate();
+    if (pauseMs === 0) await setImmediate();
+    else await sleep(pauseMs);
   }
 } catch (error) {
   complaint = error instanceof Error ? (error.stack ?? error.message) : String(error);

@@ -8,6 +8,8 @@ export interface ReadingOrder {
   readonly seed: number;
   /** Whether `pair_a` and `pair_b` must always be seen together. */
   readonly together: boolean;
+  /** Between two reads. */
+  readonly pauseMs: number;
 }
 
 /** What it tells when it is asked to end, or at its first complaint. */

@@ -16,6 +16,8 @@ export interface HistoryOrder {
   readonly journal: Journal;
   /** Actions at most. Default: as many as the seed says. */
   readonly maxSteps?: number;
+  /** What the reading process pauses for between two reads. Default: it reads flat out. */
+  readonly readingPauseMs?: number;
   /** Actions whose names hold this happen more often. */
   readonly more?: string | null;
 }
@@ -90,7 +92,12 @@ export async function runHistory(order: HistoryOrder): Promise<void> {
     // What belongs together is together from the second sync on: the first may read one table before the other.
     if (mode.together) await settle();
     if (!isFast) {
-      history.startReading({ cacheDir: history.cacheDir, seed, together: mode.together });
+      history.startReading({
+        cacheDir: history.cacheDir,
+        seed,
+        together: mode.together,
+        pauseMs: order.readingPauseMs ?? 0,
+      });
     }
     const { more = null } = order;
     const actions = (isFast ? FAST_ACTIONS : ACTIONS)

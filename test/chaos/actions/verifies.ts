@@ -22,7 +22,7 @@ function anyVerify(history: History, random: Random): VerifyOrder {
   const repair = random.chance(0.5);
   const ms = random.int(0, LONGEST_VERIFY_MS);
   const upsets: readonly VerifyOrder['upset'][] = history.isFast
-    ? [null, { kind: 'abort after', ms: ms / 20 }]
+    ? [null, { kind: 'abort after', ms: Math.floor(ms / 20) }]
     : [null, { kind: 'abort after', ms }, { kind: 'kill after', ms }, killAtRepair(random)];
   return { ...quietVerify(random, repair), level, upset: random.pick(upsets) };
 }
