@@ -18,6 +18,7 @@ import {
 } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
+import { refuseLinkedGenerations, refuseOpenToAll } from './cache/safe-directory.js';
 import { schemaChange } from './cache/schema-change.js';
 import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
 import type { UniqueVerdict } from './cache/table-indexes.js';
@@ -49,6 +50,7 @@ import type {
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
+import { plainTransportWarning } from './source/plain-transport.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { RowTally } from './source/row-tally.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
@@ -110,6 +112,7 @@ export class StorageSync implements AsyncDisposable {
     const { pool, ...rest } = options;
     const resolved = resolveOptions(rest);
     await makeDirectory(resolved.cacheDir);
+    refuseOpenToAll(resolved.cacheDir);
     refuseForeign(resolved.cacheDir);
     return new StorageSync(resolved, pool);
   }
@@ -420,6 +423,7 @@ export class StorageSync implements AsyncDisposable {
 
       // Before any row is read: what is read later holds all that these stand for.
       const looks = await this.#lookAtCursors(source, plans, tally);
+      warnings.push(...this.#securityWarnings());
       warnings.push(...cursorWarnings(plans, looks), ...modeWarnings(plans, logs));
 
       const fingerprint = sourceFingerprint(options.source.url);
@@ -515,6 +519,13 @@ export class StorageSync implements AsyncDisposable {
       // A generation that was not completed stays as its checkpoints say.
       if (generation) await pool.write('close', { generation }).catch(() => undefined);
     }
+  }
+
+  #securityWarnings(): string[] {
+    const { source, cacheDir } = this.#options;
+    return [plainTransportWarning(source), refuseOpenToAll(cacheDir)].filter(
+      (warning) => warning !== null,
+    );
   }
 
   async #lookAtCursors(
@@ -1160,11 +1171,12 @@ async function generationNumbers(cacheDir: string): Promise<number[]> {
 
 /** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */
 async function removeOtherGenerations(cacheDir: string, live: number | null): Promise<void> {
+  refuseLinkedGenerations(cacheDir);
   const parent = dirname(generationPath(cacheDir, 1));
   const names = await readdir(parent).catch(() => []);
   await Promise.all(
     names
-      .filter((name) => name !== String(live))
+      .filter((name) => /^\d+$/.test(name) && name !== String(live))
       .map((name) => rm(`${parent}/${name}`, { recursive: true, force: true })),
   );
 }

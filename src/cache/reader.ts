@@ -22,6 +22,7 @@ import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
+import { refuseOpenToAll } from './safe-directory.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 
 export interface CacheReaderOptions {
@@ -129,6 +130,7 @@ export class CacheReader implements AsyncDisposable {
   constructor(cacheDir: string, options: CacheReaderOptions = {}) {
     this.#cacheDir = cacheDir;
     this.#validateChecksums = options.validateChecksums ?? false;
+    refuseOpenToAll(cacheDir);
     this.#follow();
   }
 

@@ -3,6 +3,7 @@ import { Environment } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { preflightForWriter } from '../cache/preflight.js';
+import { refuseLinks } from '../cache/safe-directory.js';
 import { sealFile, sealForWriter } from '../cache/seal.js';
 import { repairCount, repairEntries, repairRows } from '../cache/repair.js';
 import type { Checksum } from '../transform/checksum.js';
@@ -178,6 +179,7 @@ export class WriterHost {
 /** Opens a generation, after looking whether its file can be one. */
 export function openGeneration({ dir, create, unpublished }: GenerationRef): Environment {
   let setBack = false;
+  refuseLinks(dir);
   if (create) {
     try {
       mkdirSync(dir, { recursive: true, mode: DIRECTORY_MODE });
