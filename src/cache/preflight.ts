@@ -79,7 +79,8 @@ function isSealed(generationDir: string): boolean {
   if (seal === null) return false;
   if ('writer' in seal) {
     const cacheDir = dirname(dirname(generationDir));
-    return currentHolder(cacheDir)?.pid === seal.writer;
+    const holder = currentHolder(cacheDir);
+    return holder?.pid === seal.writer && holder.startedAt === seal.since;
   }
   return sameState(seal, fileState(generationDir));
 }

@@ -1,13 +1,20 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
+import { currentHolder } from './lock.js';
 
 /**
  * What is known of a generation's data file, so that it need not be looked at page by page each time it is opened:
  * which process writes it, or as what it was left behind when it was last known to be sound.
  */
-export type Seal = { readonly writer: number } | FileState;
+export type Seal = WriterSeal | FileState;
+
+/** The writer is known by its process and by when it took the cache's lock: numbers of processes come again. */
+interface WriterSeal {
+  readonly writer: number;
+  readonly since: string | null;
+}
 
 /** A change to the file changes one of these. */
 export interface FileState {
@@ -27,7 +34,8 @@ export function readSeal(generationDir: string): Seal | null {
 
 /** Says that the file was sound, and that from now on this process changes it. */
 export function sealForWriter(generationDir: string): void {
-  writeSeal(generationDir, () => ({ writer: process.pid }));
+  const since = currentHolder(dirname(dirname(generationDir)))?.startedAt ?? null;
+  writeSeal(generationDir, () => ({ writer: process.pid, since }));
 }
 
 /** Says that the file is sound as it is. */
