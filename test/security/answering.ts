@@ -19,7 +19,10 @@ export class Answering implements AsyncDisposable {
   ): Promise<Answering> {
     const answering = new Answering(answer);
     if (upgrade)
-      answering.#server.on('upgrade', (request, socket) => upgrade(request, socket as Socket));
+      answering.#server.on('upgrade', (request, socket) => {
+        socket.on('error', () => undefined).resume();
+        upgrade(request, socket as Socket);
+      });
     await new Promise<void>((resolve) => answering.#server.listen(0, '127.0.0.1', resolve));
     return answering;
   }
