@@ -6,6 +6,7 @@ import { forgetDamage } from './cache/damage-notes.js';
 import { refuseTooFull } from './cache/free-space.js';
 import { dataPath, generationPath } from './cache/layout.js';
 import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
+import { refuseLinkedGenerations } from './cache/safe-directory.js';
 import { CacheError } from './errors.js';
 import type { GenerationRef } from './pipeline/messages.js';
 import type { SyncMode } from './report.js';
@@ -93,11 +94,12 @@ async function generationNumbers(cacheDir: string): Promise<number[]> {
 
 /** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */
 async function removeOtherGenerations(cacheDir: string, live: number | null): Promise<void> {
+  refuseLinkedGenerations(cacheDir);
   const parent = dirname(generationPath(cacheDir, 1));
   const names = await readdir(parent).catch(() => []);
   await Promise.all(
     names
-      .filter((name) => name !== String(live))
+      .filter((name) => /^\d+$/.test(name) && name !== String(live))
       .map((name) => rm(`${parent}/${name}`, { recursive: true, force: true })),
   );
 }

@@ -310,7 +310,9 @@ export function describeIssue(issue: v.BaseIssue<unknown>): string {
   if (issue.type === 'strict_object' && issue.expected === 'never')
     return `${path} is not a known option`;
   const missing = issue.received === 'undefined';
-  return missing ? `${path} is missing` : `${path} ${issue.message} (got ${issue.received})`;
+  // A URL may hold a token, and a token may be of the wrong type.
+  const got = path.startsWith('source') ? '' : ` (got ${issue.received})`;
+  return missing ? `${path} is missing` : `${path} ${issue.message}${got}`;
 }
 
 function isDuration(value: string): boolean {

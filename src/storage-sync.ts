@@ -9,6 +9,7 @@ import { generationPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
 import { healManifest, readManifest } from './cache/manifest.js';
 import { openCache, type CacheReader } from './cache/reader.js';
+import { refuseOpenToAll } from './cache/safe-directory.js';
 import { schemaChange } from './cache/schema-change.js';
 import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
 import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
@@ -29,6 +30,7 @@ import type { SyncMode, SyncReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
+import { plainTransportWarning } from './source/plain-transport.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { RowTally } from './source/row-tally.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
@@ -98,6 +100,7 @@ export class StorageSync implements AsyncDisposable {
     const { pool, ...rest } = options;
     const resolved = resolveOptions(rest);
     await makeDirectory(resolved.cacheDir);
+    refuseOpenToAll(resolved.cacheDir);
     refuseForeign(resolved.cacheDir);
     return new StorageSync(resolved, pool);
   }
@@ -458,6 +461,7 @@ export class StorageSync implements AsyncDisposable {
 
       // Before any row is read: what is read later holds all that these stand for.
       const looks = await this.#lookAtCursors(source, plans, tally);
+      warnings.push(...this.#securityWarnings());
       warnings.push(...cursorWarnings(plans, looks), ...modeWarnings(plans, logs));
 
       const fingerprint = sourceFingerprint(options.source.url);
@@ -558,6 +562,13 @@ export class StorageSync implements AsyncDisposable {
       // A generation that was not completed stays as its checkpoints say.
       if (generation) await pool.write('close', { generation }).catch(() => undefined);
     }
+  }
+
+  #securityWarnings(): string[] {
+    const { source, cacheDir } = this.#options;
+    return [plainTransportWarning(source), refuseOpenToAll(cacheDir)].filter(
+      (warning) => warning !== null,
+    );
   }
 
   async #lookAtCursors(

@@ -10,8 +10,11 @@ type Handler = (message: unknown) => Promise<unknown>;
 const { workerData } = require('node:worker_threads') as typeof import('node:worker_threads');
 const { entry } = workerData as { readonly entry: string };
 const loaded = import(entry) as Promise<{ readonly default: Handler }>;
-// A failure is told to the first task.
-loaded.catch(() => undefined);
+/** Long enough for tasks to be told, and for threads not to come and go without end. */
+const LAST_WORDS_MS = 1000;
+// Node does not load again what it could not load. Another thread, which is started in the place of this one, may: what
+// was missing, such as a free file descriptor, may be there then.
+loaded.catch(() => setTimeout(() => process.exit(), LAST_WORDS_MS));
 
 const handle: Handler = async (message) => await (await loaded).default(message);
 module.exports = handle;

@@ -85,16 +85,17 @@ export class Environment {
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     this.#commits = openCommitLock(generationDir);
     try {
-      this.#root = this.#commits.hold(() =>
-        open<Buffer, Buffer>(generationDir, {
+      this.#root = this.#commits.hold(() => {
+        refuseFewDescriptors(generationDir);
+        return open<Buffer, Buffer>(generationDir, {
           ...BYTES,
           noSubdir: false,
           maxDbs: MAX_DATABASES,
           maxReaders: MAX_READERS,
           ...PERMISSIONS,
           ...(this.#unpublished ? { noSync: true } : {}),
-        }),
-      );
+        });
+      });
       this.#meta = this.database('meta');
     } catch (error) {
       this.#commits.close();
@@ -165,7 +166,7 @@ export class Environment {
    */
   beginRead(): ReadTransaction {
     for (;;) {
-      const transaction = this.#useReadTransaction();
+      const transaction = this.reading(() => this.#meta.useReadTransaction());
       const unopened = this.#unopenedTables(transaction);
       if (unopened.length === 0) return transaction;
       transaction.done();
@@ -174,9 +175,10 @@ export class Environment {
     }
   }
 
-  #useReadTransaction(): ReadTransaction {
+  /** Runs a read, whose failure gets its code: a thread's first one takes a place in LMDB's table of readers. */
+  reading<T>(read: () => T): T {
     try {
-      return this.#meta.useReadTransaction();
+      return read();
     } catch (error) {
       throw lmdbError(error, this.#dir);
     }
@@ -224,7 +226,8 @@ export class Environment {
   /** Whether a table is in the catalog: one that was dropped has no state. */
   hasTable(tableId: number, transaction?: ReadTransaction): boolean {
     const options = transaction ? { transaction } : undefined;
-    return this.#meta.getBinaryFast(tableStateKey(tableId), options) !== undefined;
+    const key = tableStateKey(tableId);
+    return this.reading(() => this.#meta.getBinaryFast(key, options)) !== undefined;
   }
 
   /** Empties a table's databases and forgets its state. Inside a transaction, with the databases open. */
@@ -337,7 +340,9 @@ export class Environment {
   }
 
   #read<T>(key: Buffer, transaction?: ReadTransaction): T | undefined {
-    const bytes = this.#meta.get(key, transaction ? { transaction } : undefined);
+    const bytes = this.reading(() =>
+      this.#meta.get(key, transaction ? { transaction } : undefined),
+    );
     return bytes === undefined ? undefined : unpackMeta<T>(key, bytes);
   }
 }
@@ -404,6 +409,25 @@ function makeRoom(dir: string, bytes: number): void {
 const READERS_FULL = -30790;
 /** Snapshots and reading threads, over all processes. Each takes 64 bytes of the lock file. */
 export const MAX_READERS = 1024;
+
+/** Descriptors that an opening takes, generously. */
+const ENVIRONMENT_DESCRIPTORS = 8;
+
+/**
+ * Makes sure that so many files can be opened, by opening them: lmdb-js does not survive it when they cannot.
+ *
+ * @throws {CacheError} `CACHE_IO`.
+ */
+function refuseFewDescriptors(dir: string): void {
+  const opened: number[] = [];
+  try {
+    while (opened.length < ENVIRONMENT_DESCRIPTORS) opened.push(openSync(dir, 'r'));
+  } catch (error) {
+    throw cacheIoError(error, dir);
+  } finally {
+    for (const fd of opened) closeSync(fd);
+  }
+}
 
 const EMFILE = 24;
 const ENFILE = 23;

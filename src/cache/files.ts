@@ -32,7 +32,9 @@ export async function writeFileAtomic(path: string, content: string): Promise<vo
 
 /** Removes what a killed process was about to rename. For the holder of the directory's lock. */
 export async function removeLeftovers(directory: string): Promise<void> {
-  const names = await readdir(directory);
+  const names = await readdir(directory).catch((error: unknown) => {
+    throw cacheIoError(error, directory);
+  });
   await Promise.all(
     names
       .filter((name) => name.endsWith(TEMPORARY))
@@ -57,6 +59,12 @@ async function syncDirectory(path: string): Promise<void> {
   } finally {
     await directory.close();
   }
+}
+
+/** Whether a file could not be opened because too many are. */
+export function isOutOfFiles(error: unknown): boolean {
+  const code = error instanceof Error && 'code' in error ? error.code : undefined;
+  return code === 'EMFILE' || code === 'ENFILE';
 }
 
 /** The error for a process, or a machine, that may not open another file. */

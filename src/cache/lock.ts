@@ -5,7 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
 import { tryLock, unlock } from 'fs-native-extensions';
 import { CacheError } from '../errors.js';
-import { cacheIoError, FILE_MODE } from './files.js';
+import { cacheIoError, FILE_MODE, isOutOfFiles } from './files.js';
 import { lockPath } from './layout.js';
 
 /** Who holds the right to write a cache. */
@@ -88,16 +88,17 @@ export function currentHolder(cacheDir: string): LockHolder | null {
   let fd: number;
   try {
     fd = openSync(path, 'r+');
-  } catch {
+  } catch (error) {
     // No lock file, or no right to write it: nobody holds it, or nobody this process could meet.
-    return null;
+    if (!isOutOfFiles(error)) return null;
+    throw cacheIoError(error, path);
   }
   try {
     if (tryLock(fd)) {
       unlock(fd);
       return null;
     }
-    return parseHolder(readFileSync(path, 'utf8'));
+    return parseHolder(readFileSync(fd, 'utf8'));
   } finally {
     closeSync(fd);
   }

@@ -10,7 +10,7 @@ export const FORMAT_VERSION = 1;
 
 const PRODUCT = 'storage-sync';
 
-const generation = v.pipe(v.number(), v.integer(), v.minValue(1));
+const generation = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
 
 const schema = v.object({
   product: v.literal(PRODUCT),

@@ -6,6 +6,7 @@ import { dataPath } from './layout.js';
 import { findDamage } from './lmdb-check.js';
 import { META_BODY, META_BYTES, parseMeta, type Meta } from './lmdb-format.js';
 import { currentHolder } from './lock.js';
+import { refuseLinks } from './safe-directory.js';
 import { fileState, readSeal, sameState, sealPages } from './seal.js';
 
 /**
@@ -18,6 +19,7 @@ import { fileState, readSeal, sameState, sealPages } from './seal.js';
  * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
  */
 export function preflight(generationDir: string): void {
+  refuseLinks(generationDir);
   withFile(generationDir, 'r', (fd, path) => {
     const newest = readNewest(fd, path);
     if (isSealed(generationDir)) return;
@@ -77,7 +79,8 @@ function isSealed(generationDir: string): boolean {
   if (seal === null) return false;
   if ('writer' in seal) {
     const cacheDir = dirname(dirname(generationDir));
-    return currentHolder(cacheDir)?.pid === seal.writer;
+    const holder = currentHolder(cacheDir);
+    return holder?.pid === seal.writer && holder.startedAt === seal.since;
   }
   return sameState(seal, fileState(generationDir));
 }

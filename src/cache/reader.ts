@@ -24,6 +24,7 @@ import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.
 import { generationPath, manifestPath } from './layout.js';
 import { readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
+import { refuseOpenToAll } from './safe-directory.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 
 export interface CacheReaderOptions {
@@ -135,6 +136,7 @@ export class CacheReader implements AsyncDisposable {
     this.#cacheDir = cacheDir;
     this.#damage = new DamageLog(cacheDir);
     this.#validateChecksums = options.validateChecksums ?? false;
+    refuseOpenToAll(cacheDir);
     this.#follow();
   }
 
@@ -599,8 +601,9 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
+    const { environment } = table.view;
     try {
-      const value = table.rows.getBinaryFast(key, options(table));
+      const value = environment.reading(() => table.rows.getBinaryFast(key, options(table)));
       // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
       return value === undefined ? undefined : this.#decode(table, key, value, value.length);
     } catch (error) {

@@ -1,14 +1,21 @@
 import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import * as v from 'valibot';
 import { FILE_MODE } from './files.js';
 import { dataPath } from './layout.js';
+import { currentHolder } from './lock.js';
 
 /**
  * What is known of a generation's data file, so that it need not be looked at page by page each time it is opened:
  * which process writes it, or as what it was left behind when it was last known to be sound.
  */
-export type Seal = { readonly writer: number } | SealedState;
+export type Seal = WriterSeal | SealedState;
+
+/** The writer is known by its process and by when it took the cache's lock: numbers of processes come again. */
+interface WriterSeal {
+  readonly writer: number;
+  readonly since: string | null;
+}
 
 export interface SealedState extends FileState {
   /** Whether only its pages were looked at, and not what the records on them hold. */
@@ -24,8 +31,8 @@ export interface FileState {
 
 const count = v.pipe(v.number(), v.safeInteger(), v.minValue(0));
 const schema = v.union([
-  v.object({ writer: count }),
-  v.object({ bytes: count, modified: v.string() }),
+  v.object({ writer: count, since: v.nullable(v.string()) }),
+  v.object({ bytes: count, modified: v.string(), pagesOnly: v.exactOptional(v.boolean()) }),
 ]);
 
 /** @returns null where there is none that could be read. */
@@ -39,7 +46,8 @@ export function readSeal(generationDir: string): Seal | null {
 
 /** Says that the file was sound, and that from now on this process changes it. */
 export function sealForWriter(generationDir: string): void {
-  writeSeal(generationDir, () => ({ writer: process.pid }));
+  const since = currentHolder(dirname(dirname(generationDir)))?.startedAt ?? null;
+  writeSeal(generationDir, () => ({ writer: process.pid, since }));
 }
 
 /** Says that the file is sound as it is. */

@@ -11,6 +11,7 @@ import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflight } from './preflight.js';
+import { refuseOpenToAll } from './safe-directory.js';
 import {
   readFailedSyncs,
   readLastError,
@@ -68,6 +69,7 @@ export async function readStatus(
   cacheDir: string,
   options: StatusOptions = {},
 ): Promise<CacheStatus> {
+  refuseOpenToAll(cacheDir);
   const holder = currentHolder(cacheDir);
   const base = {
     holder,

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import { EXIT_DONE, EXIT_FAILED, exitCodeOf } from './exit-code.js';
 import { isBrokenPipe, Output, type OutputFlags } from './output.js';
-import type { Secrets } from './secrets.js';
+import type { Secrets } from '../secrets.js';
 
 /** What every command is given besides its flags. */
 export interface CommandContext {
@@ -17,6 +17,9 @@ export interface CommandContext {
 /** A command's work. It answers with the exit code; what it throws is reported, and gives the exit code too. */
 export type Command = (context: CommandContext) => Promise<number>;
 
+const SHOWN_TOKEN =
+  'Other users of this machine may have seen the token of --auth-token. Set TURSO_AUTH_TOKEN, or use a --config file.';
+
 const LONGEST_CLEANUP_MS = 10_000;
 
 /** Runs a command's work between the streams and the exit code. Never throws. */
@@ -26,6 +29,11 @@ export async function runCommand(
   command: Command,
 ): Promise<number> {
   const output = new Output(flags, secrets);
+  if ('authToken' in flags) {
+    // What a process was started with is what everybody sees of it, until it gives itself another title.
+    process.title = 'storage-sync';
+    output.note(`warning: ${SHOWN_TOKEN}`);
+  }
   const cleanups = new Set<() => Promise<void>>();
   let givesUp = false;
   const giveUp = (error: unknown): void => {

@@ -4,7 +4,7 @@ import { pathToFileURL } from 'node:url';
 import { ConfigError } from '../errors.js';
 import { memoryPreset, type SyncConfig } from '../memory/preset.js';
 import { resolveOptions, type StorageSyncOptions } from '../options.js';
-import type { Secrets } from './secrets.js';
+import type { Secrets } from '../secrets.js';
 
 /**
  * What a configuration file may hold: the library's options, none of them required. With `preset: "memory"`, `memory`

@@ -1,7 +1,7 @@
 import { inspect } from 'node:util';
 import { StorageSyncError, type ErrorContext } from '../errors.js';
 import { printable } from './format.js';
-import type { Secrets } from './secrets.js';
+import type { Secrets } from '../secrets.js';
 
 export interface OutputFlags {
   readonly json?: boolean;

@@ -6,7 +6,7 @@ import { runCommand, type Command as Work } from './command-run.js';
 import { parseDuration } from '../duration.js';
 import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
-import { Secrets } from './secrets.js';
+import { Secrets } from '../secrets.js';
 import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
 import type { VerifyFlags } from './verify.js';
 

@@ -10,7 +10,7 @@ import { foldName } from '../source/introspection.js';
 import type { TableDefinition } from '../table-definition.js';
 import { readConfigFile, type FileConfig } from './config-file.js';
 import type { OutputFlags } from './output.js';
-import type { Secrets } from './secrets.js';
+import type { Secrets } from '../secrets.js';
 
 export const DEFAULT_CACHE_DIR = './.storage-sync';
 

@@ -36,6 +36,8 @@ export class WorkerPool implements AsyncDisposable {
   readonly #writers: readonly Piscina[];
   readonly #writerOf = new Map<string, Piscina>();
   readonly #outstanding = new Set<Promise<unknown>>();
+  /** What the last thread that was lost between tasks ended with. */
+  readonly #losses = new Map<Piscina, unknown>();
   readonly #operations: Semaphore;
   readonly #sessions: BroadcastChannel;
   #closed: Promise<void> | null = null;
@@ -53,23 +55,30 @@ export class WorkerPool implements AsyncDisposable {
       atomics: 'async',
       filename: THREAD_FILE,
     } as const;
-    this.#readers = new Piscina({
-      ...common,
-      workerData: startedBy(urls.reader),
-      minThreads: this.readerThreads,
-      maxThreads: this.readerThreads,
-      concurrentTasksPerWorker: REQUESTS_PER_READER,
-    });
-    this.#writers = Array.from(
-      { length: options.writerThreads ?? 1 },
-      () =>
+    this.#readers = this.#noteLosses(
+      new Piscina({
+        ...common,
+        workerData: startedBy(urls.reader),
+        minThreads: this.readerThreads,
+        maxThreads: this.readerThreads,
+        concurrentTasksPerWorker: REQUESTS_PER_READER,
+      }),
+    );
+    this.#writers = Array.from({ length: options.writerThreads ?? 1 }, () =>
+      this.#noteLosses(
         new Piscina({
           ...common,
           workerData: startedBy(urls.writer),
           minThreads: 1,
           maxThreads: 1,
         }),
+      ),
     );
+  }
+
+  /** A thread that is lost between tasks is replaced; without a listener, its error would end the process. */
+  #noteLosses(pool: Piscina): Piscina {
+    return pool.on('error', (error: unknown) => this.#losses.set(pool, error));
   }
 
   async read<Name extends keyof ReaderTasks>(
@@ -126,10 +135,13 @@ export class WorkerPool implements AsyncDisposable {
       if (!result.ok) throw decodeError(result.error);
       return result.response;
     } catch (error) {
-      if (error instanceof StorageSyncError) throw error;
+      // A thread in the place of one that was lost does not know what that had begun.
+      const isLost = error instanceof StorageSyncError && error.code === 'WORKER_FAILED';
+      if (error instanceof StorageSyncError && !isLost) throw error;
       throw new WorkerError(`The worker failed in ${JSON.stringify(task)}.`, {
-        cause: error,
+        cause: isLost ? (this.#losses.get(pool) ?? error) : error,
         context: { task },
+        hint: 'The cache is as it was, and the next sync goes on from what was committed.',
       });
     } finally {
       this.#outstanding.delete(running);

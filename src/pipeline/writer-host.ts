@@ -4,6 +4,7 @@ import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { preflightForWriter } from '../cache/preflight.js';
 import { refuseDamagedRecords } from '../cache/record-check.js';
+import { refuseLinks } from '../cache/safe-directory.js';
 import { isSealedWhole, sealFile, sealForWriter, sealPages } from '../cache/seal.js';
 import { repairCount, repairEntries, repairRows } from '../cache/repair.js';
 import type { Checksum } from '../transform/checksum.js';
@@ -185,6 +186,7 @@ export class WriterHost {
 /** Opens a generation, after looking whether its file can be one. */
 export function openGeneration({ dir, create, unpublished }: GenerationRef): Environment {
   let setBack = false;
+  refuseLinks(dir);
   const unread = !create && !isSealedWhole(dir);
   if (create) {
     try {

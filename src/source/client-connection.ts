@@ -1,6 +1,7 @@
 import { createClient, type Client, type InValue, type ResultSet } from '@libsql/client';
 import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
+import { Secrets } from '../secrets.js';
 import { classify } from './client-errors.js';
 import type { Query, RawRow, SourceConnection, Statement } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
@@ -29,11 +30,14 @@ export class ClientConnection implements SourceConnection {
   readonly maxResponseBytes: number | null;
   readonly #options: ClientConnectionOptions;
   readonly #retry: RetryPolicy;
+  readonly #secrets = new Secrets();
   #client: Client;
   #closed = false;
 
   constructor(options: ClientConnectionOptions) {
     this.#options = options;
+    this.#secrets.add(options.authToken);
+    this.#secrets.addUrl(options.url);
     this.#retry = new RetryPolicy(options);
     const local = /^file:/i.test(options.url);
     this.stored = local ? new StoredTables(false) : null;
@@ -97,10 +101,13 @@ export class ClientConnection implements SourceConnection {
         url,
         intMode: 'bigint',
         ...(authToken === undefined ? {} : { authToken }),
-        fetch: guardedFetch({ timeoutMs: requestTimeoutMs }),
+        fetch: guardedFetch({
+          timeoutMs: requestTimeoutMs,
+          redact: (text) => this.#secrets.redact(text),
+        }),
       });
     } catch (error) {
-      throw classify(error);
+      throw this.#secrets.redactError(classify(error));
     }
   }
 
@@ -125,7 +132,7 @@ export class ClientConnection implements SourceConnection {
         }),
       ]);
     } catch (error) {
-      const classified = classify(error);
+      const classified = this.#secrets.redactError(classify(error));
       if (classified instanceof SourceError && classified.retryable) this.#reconnect();
       throw classified;
     } finally {

@@ -7,6 +7,8 @@ export interface GuardedFetchOptions {
   readonly timeoutMs: number;
   /** An answer larger than this is given up, whatever it says of its length. */
   readonly maxAnswerBytes?: number;
+  /** Takes out of a server's words what must not be told. */
+  readonly redact?: (text: string) => string;
 }
 
 /** Far above what any server that keeps to the protocol sends for one page. */
@@ -20,12 +22,13 @@ export function guardedFetch(
   options: GuardedFetchOptions,
 ): (request: Request) => Promise<Response> {
   const { timeoutMs, maxAnswerBytes = DEFAULT_MAX_ANSWER_BYTES } = options;
+  const redact = options.redact ?? ((text: string) => text);
   return async (request) => {
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
       const response = await fetch(request, { signal: AbortSignal.any([timeout, request.signal]) });
       const body = await readBody(response, maxAnswerBytes);
-      if (!response.ok) throw refused(response, body);
+      if (!response.ok) throw refused(response, errorBody(body, redact));
       return parsedResponse(parseAnswer(body), response);
     } catch (error) {
       if (error instanceof SourceError) throw error;
@@ -79,9 +82,8 @@ async function readBody(response: Response, maxBytes: number): Promise<Uint8Arra
 }
 
 /** The error for an HTTP status that is not 2xx. Which ones are worth another try: 408, 429 and 5xx. */
-function refused(response: Response, body: Uint8Array): SourceError {
+function refused(response: Response, { code, message }: ErrorBody): SourceError {
   const { status } = response;
-  const { code, message } = errorBody(body);
   const context = { status, serverCode: code, serverFailed: status === 500 };
   if (status === 401 || status === 403) return unauthorized(status);
   if (code === 'RESPONSE_TOO_LARGE') {
@@ -121,12 +123,16 @@ function refused(response: Response, body: Uint8Array): SourceError {
   );
 }
 
-function errorBody(body: Uint8Array): { code: string | undefined; message: string } {
-  const text = Buffer.from(
-    body.buffer,
-    body.byteOffset,
-    Math.min(body.byteLength, 2000),
-  ).toString();
+interface ErrorBody {
+  readonly code: string | undefined;
+  readonly message: string;
+}
+
+function errorBody(body: Uint8Array, redact: (text: string) => string): ErrorBody {
+  // Before anything is cut off: half a token is one too many.
+  const text = redact(
+    Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 65536)).toString(),
+  );
   try {
     const parsed: unknown = JSON.parse(text);
     if (typeof parsed === 'object' && parsed !== null) {

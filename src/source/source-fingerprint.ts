@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 import { realpathSync } from 'node:fs';
+import { ConfigError } from '../errors.js';
 import { filePathOf } from './file-url.js';
 
 /**
@@ -12,6 +13,9 @@ export function sourceFingerprint(url: string): string {
 
 function identity(url: string): string {
   if (/^file:/i.test(url)) return `file ${realpathSync(filePathOf(url))}`;
-  const { host, pathname } = new URL(url.replace(/^[a-z]+:/i, 'http:'));
+  const http = url.replace(/^[a-z]+:/i, 'http:');
+  // The error of a URL that cannot be parsed holds all of it.
+  if (!URL.canParse(http)) throw new ConfigError("The source's URL cannot be parsed.");
+  const { host, pathname } = new URL(http);
   return `server ${host}${pathname.replace(/\/$/, '')}`;
 }
