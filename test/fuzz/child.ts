@@ -8,12 +8,25 @@ import { TARGETS } from './targets.js';
 
 /** Runs cases of one target, and says before each which one it is: what ended the process is then known. */
 const [name, seed, from, cases] = process.argv.slice(2) as [TargetName, string, string, string];
+/** The pipe takes no more while its reader is behind: wait for that, for what is said must be said before the case. */
+function say(text: string): void {
+  for (;;) {
+    try {
+      writeSync(1, `${text}\n`);
+      return;
+    } catch (error) {
+      if (!(error instanceof Error) || !('code' in error) || error.code !== 'EAGAIN') throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1);
+    }
+  }
+}
+
 const directory = mkdtempSync(join(tmpdir(), 'storage-sync-fuzz-'));
 process.on('exit', () => rmSync(directory, { recursive: true, force: true }));
 const random = new Random(Number(seed));
 const target = await TARGETS[name].make(directory);
 for (let number = Number(from); number < Number(from) + Number(cases); number++) {
-  writeSync(1, `${number}\n`);
+  say(String(number));
   try {
     await target.run(random.fork(`${name} ${number}`));
   } catch (error) {
@@ -22,4 +35,4 @@ for (let number = Number(from); number < Number(from) + Number(cases); number++)
   }
 }
 await target[Symbol.asyncDispose]();
-writeSync(1, 'done\n');
+say('done');
