@@ -230,15 +230,20 @@ export class StorageSync implements AsyncDisposable {
   ): Promise<SyncReport> {
     let mended: Mended | null = null;
     for (let tries = 1; ; tries++) {
+      let mends = mode !== 'rebuild';
       try {
-        if (mode !== 'rebuild') mended ??= await this.#mend(signal, meter);
+        if (mends) mended = together(mended, await this.#mend(signal, meter));
+        mends = false;
         const full = asked.full || hasAbsent(mended);
         const report = await this.#besideSnapshots(mode, { ...asked, full }, signal, meter);
         return mended === null ? report : this.#withMended(report, mended);
       } catch (error) {
         // The environment was closed with the sync: the next one has another view of its free pages.
         if (isSpurious(error) && tries < COMMIT_TRIES) continue;
-        if (!isDamage(error) || mode === 'rebuild' || !this.#options.autoRebuild) throw error;
+        if (!isDamage(error) || mode === 'rebuild') throw error;
+        // Damaged records that the sync itself came upon are noted, as those are that reads meet.
+        if (!mends && this.#hasNotedRecords() && tries < COMMIT_TRIES) continue;
+        if (!this.#options.autoRebuild) throw error;
         return await this.#rebuildDamaged(error, asked, signal, meter);
       }
     }
@@ -277,6 +282,12 @@ export class StorageSync implements AsyncDisposable {
     const report = await this.#locked('rebuild', asked, signal, meter);
     const told = `The cache was damaged, and was built anew. ${error.message}`;
     return { ...report, warnings: [told, ...report.warnings] };
+  }
+
+  #hasNotedRecords(): boolean {
+    const { cacheDir } = this.#options;
+    const number = readManifest(cacheDir)?.live ?? null;
+    return number !== null && readDamage(cacheDir, number).records.size > 0;
   }
 
   /** Repairs the records that reads found damaged since the last sync. */
@@ -785,6 +796,16 @@ const BUILT_BESIDE =
 
 /** Said of a file whose newest state was damaged. */
 const SET_BACK = 'The cache file was damaged, and was set back to the transaction before its last.';
+
+/** What was mended before and again. */
+function together(before: Mended | null, again: Mended | null): Mended | null {
+  if (before === null || again === null) return before ?? again;
+  const repaired = { ...before.repaired };
+  for (const [table, rows] of Object.entries(again.repaired)) {
+    repaired[table] = (repaired[table] ?? 0) + rows;
+  }
+  return { repaired, absent: again.absent };
+}
 
 function hasAbsent(mended: Mended | null): boolean {
   return mended !== null && Object.keys(mended.absent).length > 0;

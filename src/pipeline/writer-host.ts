@@ -1,4 +1,6 @@
 import { mkdirSync } from 'node:fs';
+import { basename, dirname } from 'node:path';
+import { DamageLog } from '../cache/damage-notes.js';
 import { Environment } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
@@ -42,8 +44,11 @@ export class WriterHost {
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
     const { generation, ...preparation } = request;
     const open = this.#generation(generation);
-    if (open.unread) refuseDamagedRecords(open.environment);
-    open.unread = false;
+    // What a sync compares with all of the source it does not rely on.
+    if (open.unread && !preparation.full) {
+      refuseDamagedRecords(open.environment, noteIn(generation));
+      open.unread = false;
+    }
     return { tables: open.writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
   }
 
@@ -181,6 +186,14 @@ export class WriterHost {
     }
     return open;
   }
+}
+
+/** Notes damaged records as reads do: the next sync fetches them again. One that is not served is dropped as a whole. */
+function noteIn({ dir, unpublished }: GenerationRef): (tableId: number, key: Uint8Array) => void {
+  if (unpublished) return () => undefined;
+  const log = new DamageLog(dirname(dirname(dir)));
+  const generation = Number(basename(dir));
+  return (tableId, key) => log.note({ generation, record: { tableId, key } });
 }
 
 /** Opens a generation, after looking whether its file can be one. */

@@ -404,10 +404,10 @@ void describe('the notes of damage', () => {
       damage(cacheDir, 8);
       meet(stage, 'items', 'k0008');
       assert.equal(statSync(path).size, size);
+      // The sync finds the damage by itself: the file was touched by others.
       const report = await storage.sync();
-      assert.deepEqual([report.mode, report.repaired, statSync(path).size], ['full', undefined, 0]);
-      meet(stage, 'items', 'k0008');
-      assert.deepEqual((await storage.sync()).repaired, { items: 1 });
+      assert.deepEqual([report.mode, report.repaired], ['full', { items: 1 }]);
+      assert.equal(statSync(path).size, 0);
     });
   });
 
@@ -420,17 +420,31 @@ void describe('the notes of damage', () => {
       writeFileSync(target, 'precious');
       symlinkSync(target, path);
       meet(stage, 'items', 'k0008');
-      await storage.sync();
+      assert.equal((await storage.sync()).mode, 'rebuild');
       assert.equal(await readFile(target, 'utf8'), 'precious');
       await rm(path);
       mkdirSync(path);
-      meet(stage, 'items', 'k0008');
-      await storage.sync();
+      damage(cacheDir, 9);
+      meet(stage, 'items', 'k0009');
       await storage.status();
+      assert.equal((await storage.sync()).mode, 'rebuild');
       await rm(path, { recursive: true });
-      meet(stage, 'items', 'k0008');
+      damage(cacheDir, 10);
+      meet(stage, 'items', 'k0010');
       assert.deepEqual((await storage.sync()).repaired, { items: 1 });
       await rm(target);
+    });
+  });
+
+  void it('are written by a sync too that finds records damaged which no read has met', async () => {
+    await withCache(async ({ storage, cacheDir, file }) => {
+      const before = await recordDigests(cacheDir);
+      for (const at of [3, 700, 1500]) damage(cacheDir, at);
+      const report = await storage.sync();
+      assert.deepEqual([report.generation, report.repaired], [1, { items: 3 }]);
+      assert.deepEqual(noted(cacheDir), []);
+      assert.deepEqual(await recordDigests(cacheDir), before);
+      await assertCacheEquals(file, cacheDir);
     });
   });
 
