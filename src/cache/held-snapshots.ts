@@ -3,7 +3,7 @@ import { Environment } from './environment.js';
 import { dataPath, generationPath } from './layout.js';
 import { readManifest } from './manifest.js';
 import { pinnedBytes, readPageUse } from './pinned-pages.js';
-import { preflight } from './preflight.js';
+import { isSealed, preflight } from './preflight.js';
 import { noteSnapshots, readNotedSnapshots, type NotedSnapshot } from './state-file.js';
 
 /** A snapshot of an older state that some process reads. While it is held, pages that it sees cannot be used again. */
@@ -131,6 +131,8 @@ async function look(cacheDir: string): Promise<readonly [number | null, Snapshot
     const generation = readManifest(cacheDir)?.live ?? null;
     if (generation === null) return [null, NONE];
     const dir = generationPath(cacheDir, generation);
+    // Else every page would be looked at first, and by the thread that steers: the writer's does that.
+    if (!isSealed(dir)) return [generation, NONE];
     preflight(dir);
     const environment = new Environment(dir);
     try {

@@ -1,4 +1,12 @@
-import { closeSync, fstatSync, fsyncSync, openSync, readSync, writeSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  fstatSync,
+  fsyncSync,
+  openSync,
+  readSync,
+  writeSync,
+} from 'node:fs';
 import { dirname } from 'node:path';
 import { CacheError } from '../errors.js';
 import { cacheIoError } from './files.js';
@@ -74,7 +82,8 @@ function readMetaBytes(fd: number, at: number): Buffer {
   return bytes.subarray(0, readSync(fd, bytes, 0, META_BYTES, at));
 }
 
-function isSealed(generationDir: string): boolean {
+/** Whether the pages of a file are known to be sound, so that {@link preflight} need not look at each. */
+export function isSealed(generationDir: string): boolean {
   const seal = readSeal(generationDir);
   if (seal === null) return false;
   if ('writer' in seal) {
@@ -82,7 +91,7 @@ function isSealed(generationDir: string): boolean {
     const holder = currentHolder(cacheDir);
     return holder?.pid === seal.writer && holder.startedAt === seal.since;
   }
-  return sameState(seal, fileState(generationDir));
+  return existsSync(dataPath(generationDir)) && sameState(seal, fileState(generationDir));
 }
 
 /** Sizes that a page may have. The first meta page tells which; where it is damaged, the other is looked for. */

@@ -601,9 +601,8 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
-    const { environment } = table.view;
     try {
-      const value = environment.reading(() => table.rows.getBinaryFast(key, options(table)));
+      const value = table.rows.getBinaryFast(key, options(table));
       // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
       return value === undefined ? undefined : this.#decode(table, key, value, value.length);
     } catch (error) {
