@@ -70,7 +70,7 @@ void describe('the change log', () => {
             });
           },
         ),
-        { seed: SEED, numRuns: way === 'file' ? 60 : 12 },
+        { seed: SEED, numRuns: way === 'file' ? 40 : 10 },
       );
     });
   }
