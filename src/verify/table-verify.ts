@@ -213,11 +213,7 @@ export class TableVerify {
     const { log, cursor, inspected } = this.#table;
     const { pending, differences } = this.findings.report();
     if (pending > 0) {
-      this.findings.note(
-        cursor
-          ? 'Rows are pending: they lie behind the value of their cursor from which the next sync reads.'
-          : 'Rows are pending: the change log of the source names them, and the next sync brings them.',
-      );
+      this.findings.note(pendingNote(this.#table));
     }
     if (inspected.state.checkpoint?.phase !== 'complete') {
       this.findings.note(
@@ -243,6 +239,16 @@ export class TableVerify {
     this.findings.complete = false;
     this.findings.note(`${what}: maxSourceRows leaves too little for it.`);
   }
+}
+
+function pendingNote({ log, cursor }: PendingRefs): string {
+  if (cursor) {
+    return 'Rows are pending: they lie behind the value of their cursor from which the next sync reads.';
+  }
+  // Which rows other changes move in or out is known to the sync that follows them.
+  return log && log.scope.length > 0
+    ? 'Rows are pending, or may be because of changes to others: sync, then verify again.'
+    : 'Rows are pending: the change log of the source names them, and the next sync brings them.';
 }
 
 const RECORDS = 'records';
