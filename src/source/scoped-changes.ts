@@ -1,11 +1,11 @@
 import type { SqlValue } from '../values.js';
 import { changedRows, type Changes, type LogWindow } from './changes.js';
 import { logName } from './change-log/layout.js';
-import type { Query, SourceConnection } from './connection.js';
+import type { Query, RawRow, SourceConnection } from './connection.js';
 import { orderBy } from './keyset.js';
 import type { PageBounds } from './page.js';
 import { readPageWithin } from './page-reader.js';
-import type { PlanScope, TablePlan } from './plan.js';
+import { isScoped, type PlanScope, type TablePlan } from './plan.js';
 import { exactCell } from './projection.js';
 import type { RowSink } from './row-sink.js';
 import { decodeExact } from './sql-page.js';
@@ -69,6 +69,32 @@ export async function readScopedChanges(
   const page = await readPageWithin(asked, connection, scoped, null, bounds, sink);
   tally.add(page.sourceRows);
   return page.done ? { count: changed, keys, page, ...told } : null;
+}
+
+/**
+ * The keys that `readScopedChanges` would look at now though their rows did not change, by exact lists, with the rowid
+ * where it may be needed to complete them.
+ *
+ * @param among SQL: which rows to ask of.
+ */
+export async function readMoved(
+  query: Query,
+  plan: TablePlan,
+  own: LogWindow,
+  scopes: readonly LogWindow[],
+  among: string,
+): Promise<RawRow[]> {
+  if (!isScoped(plan)) return [];
+  const [size, ...sizes] = await readSizes(query, [own, ...scopes]);
+  const id = idOf(plan);
+  const moved = movedRows(plan, id, size!.count, scopes, sizes);
+  if (moved.length === 0) return [];
+  const rowid = plan.keyNullable ? [plan.rowidName] : [];
+  const list = [...plan.keyNames.map((name) => exactCell(quoteIdentifier(name))), ...rowid];
+  return await query(
+    `SELECT ${list.join(', ')} FROM ${tableOf(plan)} ` +
+      `WHERE (${among}) AND ${id.operand} IN (${moved.join(' UNION ALL ')})`,
+  );
 }
 
 const EMPTY_PAGE = {

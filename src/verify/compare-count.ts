@@ -37,9 +37,8 @@ export async function compareCount(target: LookTarget, log: LogRef | null): Prom
 
 /** Changes that may change the count. */
 async function countChanges(query: Query, log: LogRef): Promise<number> {
-  const logs = [{ number: log.number, after: log.after }, ...log.scope];
-  const counts = logs.map(
-    ({ number, after }) =>
+  const counts = [log.own, ...log.scopes].map(
+    ({ log: number, after }) =>
       `(SELECT count(*) FROM main.${logName(number)} WHERE version > ${after})`,
   );
   const [row] = await query(`SELECT max(0, ${counts.join(', ')})`);
@@ -50,12 +49,12 @@ async function countChanges(query: Query, log: LogRef): Promise<number> {
 async function growthOf(
   query: Query,
   { connection, rows, checksum, plan }: LookTarget,
-  log: LogRef,
+  { own }: LogRef,
 ): Promise<number> {
   let growth = 0;
-  for (let after = log.after; ;) {
+  for (let { after } = own; ;) {
     const builder = new BatchBuilder(plan, checksum);
-    const window = { log: log.number, logId: log.logId, after };
+    const window = { ...own, after };
     const found = await readChanges(
       connection,
       query,

@@ -31,5 +31,5 @@ export async function behindCursor(
       `WHERE (${behind} OR ${term.sql} IS NULL) AND (${anyKey(plan, keys)})`,
     start?.params ?? [],
   );
-  return { changed: keySet(plan, found), scopeChanged: false, isGone: false };
+  return { changed: keySet(plan, found), moved: new Set(), isGone: false };
 }

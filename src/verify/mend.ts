@@ -69,7 +69,7 @@ export async function mendNoted(context: VerifyContext, request: MendRequest): P
     if (!plan || !isComplete || schemaChange(stored, plan) !== null) continue;
     const current = { ...plan, indexes: stored.indexes };
     const pending = {
-      log: logOf(current, table, inspected, logs),
+      log: logOf(current, table, logs),
       cursor: cursorOf(current, table),
     };
     const found = await refetch(context, { inspected: table, plan: current, ...pending }, [

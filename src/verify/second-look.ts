@@ -177,7 +177,8 @@ function verdictOf(
   const same = stored === null ? source === null : source !== null && stored.equals(source);
   if (same) return moved ? 'moving' : 'same';
   if (look.news?.changed.has(textOf(key))) return 'pending';
-  if (look.news?.scopeChanged && (stored === null || source === null)) return 'pending';
+  const isMissing = stored === null || source === null;
+  if (isMissing && look.news?.moved.has(textOf(key))) return 'pending';
   if (moved || look.news?.isGone) return 'moving';
   if (stored === null) return 'missing';
   if (source !== null) return 'differs';

@@ -1,5 +1,7 @@
 import type { LogState } from '../source/log-state.js';
-import { cursorIdentity, type TablePlan } from '../source/plan.js';
+import type { LogPosition } from '../cache/catalog.js';
+import type { LogWindow } from '../source/changes.js';
+import { cursorIdentity, isScoped, type TablePlan } from '../source/plan.js';
 import type { VerifyContext } from './context.js';
 import { IndexComparison } from './index-comparison.js';
 import type { VerifyCheck, VerifyLevel } from './report.js';
@@ -31,30 +33,24 @@ export interface TableVerifyOptions {
   readonly from: TableProgress | null;
 }
 
-/** The log that tells what a table does not have yet, or null. */
+/** The logs that tell what a table does not have yet, or null. */
 export function logOf(
   plan: TablePlan,
   { state }: InspectedTable,
-  all: readonly InspectedTable[],
   logs: readonly LogState[],
 ): LogRef | null {
-  const position = usablePosition(state, logs);
-  if (position === null) return null;
-  const others =
-    plan.filter === null ? [] : all.flatMap((each) => usablePosition(each.state, logs) ?? []);
-  const scope = plan.limit === null && plan.filter === null ? [] : [position, ...others];
-  return { ...position, scope: scope.map(({ number, after }) => ({ number, after })) };
+  const { phase, log = null, scopes = [] } = state.checkpoint ?? {};
+  const own = windowBehind(log, logs);
+  const windows = scopes.flatMap((position) => windowBehind(position, logs) ?? []);
+  if (phase !== 'complete' || own === null || windows.length < plan.scopes.length) return null;
+  return { own, scopes: windows };
 }
 
-function usablePosition(
-  { checkpoint }: InspectedTable['state'],
-  logs: readonly LogState[],
-): Omit<LogRef, 'scope'> | null {
-  const position = checkpoint?.phase === 'complete' ? checkpoint.log : null;
+function windowBehind(position: LogPosition | null, logs: readonly LogState[]): LogWindow | null {
   const log = logs.find(({ logId }) => logId === position?.id);
-  if (!position || !log) return null;
-  if (position.version < log.compacted || position.version > log.version) return null;
-  return { number: log.number, logId: log.logId, after: position.version };
+  if (position === null || log === undefined) return null;
+  const isKept = position.version >= log.compacted && position.version <= log.version;
+  return isKept ? { log: log.number, logId: log.logId, after: position.version } : null;
 }
 
 /** The cursor by which a table is brought up to date, or null. */
@@ -241,13 +237,12 @@ export class TableVerify {
   }
 }
 
-function pendingNote({ log, cursor }: PendingRefs): string {
+function pendingNote({ plan, cursor }: TableToVerify): string {
   if (cursor) {
     return 'Rows are pending: they lie behind the value of their cursor from which the next sync reads.';
   }
-  // Which rows other changes move in or out is known to the sync that follows them.
-  return log && log.scope.length > 0
-    ? 'Rows are pending, or may be because of changes to others: sync, then verify again.'
+  return isScoped(plan)
+    ? 'Rows are pending: the next sync looks at them, for they or others around a limit changed.'
     : 'Rows are pending: the change log of the source names them, and the next sync brings them.';
 }
 

@@ -2,6 +2,7 @@ import type { CatalogTable, IndexState, SyncRecord, TableState } from '../cache/
 import type { GenerationRef, SourceRef } from '../pipeline/messages.js';
 import type { ValidatedTable } from '../memory/validation.js';
 import type { ValidationCheck } from '../report.js';
+import type { LogWindow } from '../source/changes.js';
 import type { PageBounds } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { Batch } from '../transform/batch.js';
@@ -30,12 +31,10 @@ export interface Candidate {
 
 /** The change log of a table, where it tells all that the cache does not have yet. */
 export interface LogRef {
-  readonly number: number;
-  readonly logId: string;
-  /** The version up to which the cache has all changes. */
-  readonly after: number;
-  /** Logs whose changes may move rows of the table in or out of its limit and references. */
-  readonly scope: readonly { readonly number: number; readonly after: number }[];
+  /** Behind the version up to which the cache has all changes. */
+  readonly own: LogWindow;
+  /** The same of the logs of its scopes, in the order of the plan's. */
+  readonly scopes: readonly LogWindow[];
 }
 
 /** The cursor of a table that is followed by it. */

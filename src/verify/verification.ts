@@ -150,7 +150,7 @@ async function lookAtBoth(
         name,
         inspected: each,
         plan: stored,
-        log: logOf(stored, each, inspected, logs),
+        log: logOf(stored, each, logs),
         cursor: cursorOf(stored, each),
       });
     }

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 
 /** How a thread is to be lost, and in which of its tasks. */
 export interface Loss {
@@ -25,10 +25,9 @@ export function losing<Host extends object>(host: Host): Host {
 
 function loseIn(task: string): void {
   const file = process.env[LOSS_FILE];
-  if (file === undefined || !existsSync(file)) return;
-  const loss = JSON.parse(readFileSync(file, 'utf8')) as Loss;
-  if (loss.task !== task) return;
-  rmSync(file);
+  if (file === undefined) return;
+  const loss = takeLoss(file, task);
+  if (loss === null) return;
   const failure = new Error(`lost in ${task}`);
   if (loss.way === 'exit') process.exit(3);
   if (loss.way === 'throw') {
@@ -44,4 +43,17 @@ function loseIn(task: string): void {
   if (loss.way === 'reject') void Promise.reject(failure);
   const taken: unknown[] = [];
   while (loss.way === 'memory') taken.push(Array.from({ length: 1000 }, () => ({})));
+}
+
+/** Null when there is none for this task, or another thread has just taken it. */
+function takeLoss(file: string, task: string): Loss | null {
+  try {
+    const loss = JSON.parse(readFileSync(file, 'utf8')) as Loss;
+    if (loss.task !== task) return null;
+    rmSync(file);
+    return loss;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
 }

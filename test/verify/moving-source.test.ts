@@ -125,6 +125,11 @@ void describe('a source that moves', () => {
         table.flip(500, 3),
         table.remove(700),
       ]);
+      // Far from the limit, where no change moves a row across it; the last is of the source, but far behind the limit.
+      const wrongLimited = await tamper(options.cacheDir, 'limited', (table) => [
+        table.remove(20),
+        table.add(['k919']),
+      ]);
       const report = await storage.verify({ level: 'deep', repair: true });
       const { texts, limited, nocase } = report.tables;
       assert.deepEqual(
@@ -135,6 +140,10 @@ void describe('a source that moves', () => {
       assert.equal(nocase!.pending, 2);
       // The newest came in, and the oldest of those within the limit went out.
       assert.equal(limited!.pending, 2);
+      assert.deepEqual(
+        limited!.found.map(({ key, kind }) => ({ key, kind })),
+        wrongLimited,
+      );
       assert.equal(report.left, 0, JSON.stringify(report, null, 1));
       assert.equal(storage.cache.table('texts').get('new'), undefined);
 
