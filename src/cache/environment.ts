@@ -85,17 +85,19 @@ export class Environment {
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     this.#commits = openCommitLock(generationDir);
     try {
-      this.#root = this.#commits.hold(() => {
-        refuseFewDescriptors(generationDir);
-        return open<Buffer, Buffer>(generationDir, {
-          ...BYTES,
-          noSubdir: false,
-          maxDbs: MAX_DATABASES,
-          maxReaders: MAX_READERS,
-          ...PERMISSIONS,
-          ...(this.#unpublished ? { noSync: true } : {}),
-        });
-      });
+      this.#root = untilBegun(() =>
+        this.#commits.hold(() => {
+          refuseFewDescriptors(generationDir);
+          return open<Buffer, Buffer>(generationDir, {
+            ...BYTES,
+            noSubdir: false,
+            maxDbs: MAX_DATABASES,
+            maxReaders: MAX_READERS,
+            ...PERMISSIONS,
+            ...(this.#unpublished ? { noSync: true } : {}),
+          });
+        }),
+      );
       this.#meta = this.database('meta');
     } catch (error) {
       this.#commits.close();
@@ -109,7 +111,9 @@ export class Environment {
     let database = this.#databases.get(name);
     if (!database) {
       try {
-        database = this.#commits.hold(() => this.#root.openDB<Buffer, Buffer>(name, BYTES));
+        database = untilBegun(() =>
+          this.#commits.hold(() => this.#root.openDB<Buffer, Buffer>(name, BYTES)),
+        );
       } catch (error) {
         throw lmdbError(error, this.#dir);
       }
@@ -119,7 +123,7 @@ export class Environment {
   }
 
   rows(tableId: number): BytesDatabase {
-    return this.database(`r${tableId}`);
+    return this.database(rowsName(tableId));
   }
 
   /** The entries of all indexes of a table: one that is declared later needs no database that readers have to open. */
@@ -189,7 +193,7 @@ export class Environment {
     if (bytes === undefined || this.#catalogOpened?.equals(bytes)) return [];
     const unopened = this.catalog(transaction)
       .tables.map(({ id }) => id)
-      .filter((id) => !this.#databases.has(`r${id}`) || !this.#databases.has(`i${id}`));
+      .filter((id) => !this.#databases.has(rowsName(id)) || !this.#databases.has(`i${id}`));
     if (unopened.length === 0) this.#catalogOpened = bytes;
     return unopened;
   }
@@ -347,6 +351,11 @@ export class Environment {
   }
 }
 
+/** The database of a table's rows. */
+export function rowsName(tableId: number): string {
+  return `r${tableId}`;
+}
+
 /** Null where it cannot be had: it only spares a pause. */
 function openedForReading(path: string): number | null {
   try {
@@ -361,6 +370,26 @@ function openCommitLock(generationDir: string): CommitLock {
     return new CommitLock(generationDir);
   } catch (error) {
     throw cacheIoError(error, generationDir);
+  }
+}
+
+const OPEN_TRIES = 5;
+const OPEN_PAUSE_MS = 4;
+
+/**
+ * Opens an environment or a database, again where lmdb-js could not begin the transaction that this takes. It does not
+ * look whether that began (`EnvWrap::beginTxn`), so the failure that there was is not known; it has been seen now and
+ * then, right after another process was killed, and not twice in a row.
+ */
+function untilBegun<T>(opening: () => T): T {
+  for (let tries = 1; ; tries++) {
+    try {
+      return opening();
+    } catch (error) {
+      const isUnbegun = error instanceof Error && error.message.includes('No transaction to renew');
+      if (!isUnbegun || tries === OPEN_TRIES) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, OPEN_PAUSE_MS * tries);
+    }
   }
 }
 
