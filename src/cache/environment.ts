@@ -85,19 +85,17 @@ export class Environment {
     if (!files.every(existsSync)) makeRoom(generationDir, ENVIRONMENT_ROOM);
     this.#commits = openCommitLock(generationDir);
     try {
-      this.#root = untilBegun(() =>
-        this.#commits.hold(() => {
-          refuseFewDescriptors(generationDir);
-          return open<Buffer, Buffer>(generationDir, {
-            ...BYTES,
-            noSubdir: false,
-            maxDbs: MAX_DATABASES,
-            maxReaders: MAX_READERS,
-            ...PERMISSIONS,
-            ...(this.#unpublished ? { noSync: true } : {}),
-          });
-        }),
-      );
+      this.#root = this.#commits.hold(() => {
+        refuseFewDescriptors(generationDir);
+        return open<Buffer, Buffer>(generationDir, {
+          ...BYTES,
+          noSubdir: false,
+          maxDbs: MAX_DATABASES,
+          maxReaders: MAX_READERS,
+          ...PERMISSIONS,
+          ...(this.#unpublished ? { noSync: true } : {}),
+        });
+      });
       this.#meta = this.database('meta');
     } catch (error) {
       this.#commits.close();
@@ -111,9 +109,7 @@ export class Environment {
     let database = this.#databases.get(name);
     if (!database) {
       try {
-        database = untilBegun(() =>
-          this.#commits.hold(() => this.#root.openDB<Buffer, Buffer>(name, BYTES)),
-        );
+        database = this.#commits.hold(() => this.#root.openDB<Buffer, Buffer>(name, BYTES));
       } catch (error) {
         throw lmdbError(error, this.#dir);
       }
@@ -322,7 +318,8 @@ export class Environment {
    */
   async close(): Promise<void> {
     if (--this.#users > 0) return;
-    await this.#root.close();
+    // Without asynchronous writes under way it is closed when this returns, not later.
+    await this.#commits.hold(() => this.#root.close());
     if (this.#file !== null) close(this.#file, () => undefined);
     this.#commits.close();
     if (!this.#unpublished) return;
@@ -370,26 +367,6 @@ function openCommitLock(generationDir: string): CommitLock {
     return new CommitLock(generationDir);
   } catch (error) {
     throw cacheIoError(error, generationDir);
-  }
-}
-
-const OPEN_TRIES = 5;
-const OPEN_PAUSE_MS = 4;
-
-/**
- * Opens an environment or a database, again where lmdb-js could not begin the transaction that this takes. It does not
- * look whether that began (`EnvWrap::beginTxn`), so the failure that there was is not known; it has been seen now and
- * then, right after another process was killed, and not twice in a row.
- */
-function untilBegun<T>(opening: () => T): T {
-  for (let tries = 1; ; tries++) {
-    try {
-      return opening();
-    } catch (error) {
-      const isUnbegun = error instanceof Error && error.message.includes('No transaction to renew');
-      if (!isUnbegun || tries === OPEN_TRIES) throw error;
-      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, OPEN_PAUSE_MS * tries);
-    }
   }
 }
 

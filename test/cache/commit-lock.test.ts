@@ -9,6 +9,7 @@ import { TempDirectory } from '../support/temp.js';
 const OPENER = fileURLToPath(new URL('./opener.js', import.meta.url));
 const OPENERS = 2;
 const OPENINGS = 400;
+const CLOSERS = 4;
 const COUNTER = Buffer.from('counter');
 
 void describe('an environment that other processes open', () => {
@@ -42,5 +43,20 @@ void describe('an environment that other processes open', () => {
     assert.deepEqual(await Promise.all(ends), [0, 0], 'the others opened it without trouble');
     assert.ok(committed > OPENINGS, `${committed} transactions`);
     await environment.close();
+  });
+
+  void it('may be closed last by one of them while another one opens it', async () => {
+    await using dir = await TempDirectory.make();
+    const environment = new Environment(dir.path);
+    environment.rows(1);
+    await environment.close();
+    const openers = Array.from({ length: CLOSERS }, async () => {
+      const opener = fork(OPENER, [dir.path, String(OPENINGS)], { stdio: 'ignore' });
+      return await new Promise((resolve) => opener.on('close', resolve));
+    });
+    assert.deepEqual(
+      await Promise.all(openers),
+      Array.from({ length: CLOSERS }, () => 0),
+    );
   });
 });
