@@ -123,6 +123,16 @@ export interface CursorStep extends EncodedRows, RowsBefore {
   readonly cursor: CursorPosition;
 }
 
+/** What was loaded into an empty table. */
+export interface LoadedTable {
+  readonly tableId: number;
+  readonly rows: number;
+  /** Bytes of keys and values. */
+  readonly bytes: number;
+  readonly rejected: readonly RejectedRow[];
+  readonly sourceRows: number;
+}
+
 /** One batch for one lane of a table, and where it leaves the lane. */
 export interface BatchWrite {
   readonly tableId: number;
@@ -163,6 +173,35 @@ export class GenerationWriter {
   constructor(environment: Environment, checksum: Checksum) {
     this.#environment = environment;
     this.#checksum = checksum;
+  }
+
+  /** Empties tables that were loaded, and not counted before the sync was interrupted. */
+  dropUncounted(): void {
+    const environment = this.#environment;
+    environment.refresh();
+    for (const { id } of environment.catalog().tables) {
+      const { rows, checkpoint } = environment.tableState(id);
+      if (checkpoint?.phase !== 'reading' || !checkpoint.fresh || rows > 0) continue;
+      const database = environment.rows(id);
+      if ((database.getStats() as { entryCount: number }).entryCount === 0) continue;
+      environment.transaction(() => {
+        database.clearSync();
+      });
+    }
+  }
+
+  /** The same writer over an environment that was opened anew. */
+  over(environment: Environment): GenerationWriter {
+    const writer = new GenerationWriter(environment, this.#checksum);
+    const { tables, pending } = environment.catalog();
+    for (const table of [...tables, ...pending]) {
+      const plan = this.#plans.get(table.id);
+      if (!plan) continue;
+      environment.openTable(table.id);
+      writer.#plans.set(table.id, plan);
+      writer.#indexes.set(table.id, new TableIndexes(environment, table, this.#checksum));
+    }
+    return writer;
   }
 
   /**
@@ -342,6 +381,34 @@ export class GenerationWriter {
         : next;
       environment.putTableState(tableId, { rows: rows + tally.added, checkpoint: phased });
       return phased;
+    });
+  }
+
+  /** Commits what was loaded into a table's database, past this writer. */
+  loaded({ tableId, rows, bytes, rejected, sourceRows }: LoadedTable): TableCheckpoint {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => {
+      const { checkpoint } = this.#reading(tableId);
+      this.#quarantine(tableId, rejected, 0);
+      const seen = rows + rejected.length;
+      const next: TableCheckpoint = {
+        ...checkpoint,
+        phase: 'complete',
+        lanes: [{ ...NEW_LANE, sequence: 1, rowsSeen: seen, done: true }],
+        counters: {
+          rowsRead: seen,
+          rowsWritten: rows,
+          rowsUnchanged: 0,
+          rowsDeleted: 0,
+          rowsQuarantined: rejected.length,
+          bytesWritten: bytes,
+          sourceRowsRead: sourceRows,
+        },
+        updatedAt: Date.now(),
+      };
+      environment.putTableState(tableId, { rows, checkpoint: next });
+      return next;
     });
   }
 

@@ -9,7 +9,7 @@ import { join } from 'node:path';
  * verify.json          how far an interrupted deep verify has come
  * damage.jsonl         damage that reads have met and no sync has repaired yet
  * lock                 held by the one process that may write
- * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock, seal.json
+ * generations/1/       an LMDB environment: data.mdb, lock.mdb; and commit.lock, seal.json; spool while it is built
  * ```
  */
 export function manifestPath(cacheDir: string): string {
@@ -42,4 +42,8 @@ export function generationPath(cacheDir: string, generation: number): string {
 
 export function dataPath(generationDir: string): string {
   return join(generationDir, 'data.mdb');
+}
+
+export function spoolPath(generationDir: string): string {
+  return join(generationDir, 'spool');
 }

@@ -98,3 +98,16 @@ export function parseTree(bytes: Buffer, at: number): Tree {
     root: root === NO_PAGE ? null : Number(root),
   };
 }
+
+/** Changes what a record of {@link TREE_BYTES} says, but for its flags. */
+export function writeTree(bytes: Buffer, at: number, tree: Tree): void {
+  bytes.writeUInt16LE(tree.depth, at + 6);
+  const counts = [tree.branchPages, tree.leafPages, tree.overflowPages, tree.entries];
+  for (const [i, count] of counts.entries()) bytes.writeBigUInt64LE(BigInt(count), at + 8 + 8 * i);
+  bytes.writeBigUInt64LE(tree.root === null ? NO_PAGE : BigInt(tree.root), at + 40);
+}
+
+/** Changes the last page that a meta page tells. */
+export function writeLastPage(bytes: Buffer, page: number): void {
+  bytes.writeBigUInt64LE(BigInt(page), AT_LAST_PAGE);
+}

@@ -7,12 +7,14 @@ import type {
   CursorState,
   CursorStep,
   EncodedChanges,
+  LoadedTable,
   MissedRows,
   Preparation,
   PreparedTable,
   RowsBefore,
   SweepProgress,
 } from '../cache/generation-writer.js';
+import type { LoadTasks, PackedRange, PagesRef } from '../load/tasks.js';
 import type { SourceSchema } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { ConnectionConfig } from '../source/open-source.js';
@@ -47,7 +49,7 @@ export interface EncodedPage {
 }
 
 /** Everything a reader thread can be asked. */
-export interface ReaderTasks extends SyncReaderTasks, VerifyTasks {}
+export interface ReaderTasks extends SyncReaderTasks, VerifyTasks, LoadTasks {}
 
 /** What a sync asks of a reader thread. */
 export interface SyncReaderTasks {
@@ -257,6 +259,19 @@ export interface WriterTasks {
   readonly insertMissed: {
     readonly request: { readonly generation: GenerationRef; readonly rows: MissedRows };
     readonly response: Record<string, never>;
+  };
+  /** Closes a generation's file, so that the pages of an empty table can be written behind it. */
+  readonly beginLoad: {
+    readonly request: { readonly generation: GenerationRef };
+    readonly response: Omit<PagesRef, 'nextPage'> & { readonly nextPage: number };
+  };
+  /** Enters the pages that were written since, in one transaction: they are the table's then. */
+  readonly endLoad: {
+    readonly request: { readonly generation: GenerationRef } & LoadedTable & {
+        readonly packed: readonly PackedRange[];
+        readonly lastPage: number;
+      };
+    readonly response: { readonly checkpoint: TableCheckpoint };
   };
   readonly sweep: {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };

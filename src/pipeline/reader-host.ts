@@ -22,6 +22,7 @@ import type {
   ReaderTasks,
   SourceRef,
 } from './messages.js';
+import { LoadHost } from '../load/load-host.js';
 import { VerifyHost } from '../verify/verify-host.js';
 import { decodePosition, encodePosition } from './position.js';
 
@@ -52,6 +53,7 @@ export class ReaderHost {
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
   readonly verify: VerifyHost;
+  readonly load: LoadHost;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
@@ -60,6 +62,9 @@ export class ReaderHost {
       this.#on(source, (connection, signal) =>
         work(connection, signal, () => this.#newRetries(source.session, connection)),
       ),
+    );
+    this.load = new LoadHost(this.#checksum, (source, work) =>
+      this.#on(source, (connection) => work(connection)),
     );
   }
 

@@ -11,6 +11,7 @@ import type {
   TaskResult,
   WriterTasks,
 } from './messages.js';
+import type { LoadTasks } from '../load/tasks.js';
 import type { VerifyTasks } from '../verify/tasks.js';
 
 /** A host: a method for each task. */
@@ -24,9 +25,12 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 
 /** The piscina handler of a reader thread. Batches are moved out. */
 export function serveReader(
-  host: TaskHandlers<SyncReaderTasks> & { readonly verify: TaskHandlers<VerifyTasks> },
+  host: TaskHandlers<SyncReaderTasks> & {
+    readonly verify: TaskHandlers<VerifyTasks>;
+    readonly load: TaskHandlers<LoadTasks>;
+  },
 ): PiscinaHandler<ReaderTasks> {
-  return serve([host, host.verify], (response) => {
+  return serve([host, host.verify, host.load], (response) => {
     const { batch, changes, steps } = response as Partial<EncodedPage & EncodedRound & Steps>;
     const batches = batch ? [batch] : (changes ?? steps ?? []).flatMap((each) => each?.batch ?? []);
     return batches.flatMap(({ arena, spans }) => [arena, spans]);

@@ -9,6 +9,7 @@ import type { LogState } from '../source/log-state.js';
 import type { PageBounds } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowTally } from '../source/row-tally.js';
+import { loadTable } from '../load/load-table.js';
 import { followChanges } from './change-rounds.js';
 import { followCursors } from './cursor-rounds.js';
 import { isSweepDue, sweepKeys } from './key-sweep.js';
@@ -103,6 +104,7 @@ class TableReads {
       pool: work.pool,
       source: work.source,
       generation: work.generation,
+      maxBytesInFlight: work.maxBytesInFlight,
       bounds: work.bounds,
       onRowError: work.onRowError,
       maxLossShare: work.maxLossShare,
@@ -196,10 +198,8 @@ class TableReads {
 
   /** @param areAll whether no table is read in another way: then the source's rows can be counted for the progress. */
   async #readAll(areAll: boolean): Promise<void> {
-    const { pool, meter } = this.#work;
-    const read = Promise.all(
-      Array.from({ length: pool.readerThreads }, async () => await this.#readNext()),
-    );
+    const { meter } = this.#work;
+    const read = this.#readTables();
     // Totals are counted once somebody looks; and nothing may ask the source once the sync has ended.
     const counting = Promise.race([meter.watched.then(() => true), read.then(() => false)]).then(
       async (watched) => {
@@ -209,21 +209,53 @@ class TableReads {
     await Promise.all([read, counting]);
   }
 
+  async #readTables(): Promise<void> {
+    const { pool } = this.#work;
+    await this.#loadTables();
+    await Promise.all(
+      Array.from({ length: pool.readerThreads }, async () => await this.#readNext()),
+    );
+  }
+
+  /** Loads tables where that can be done: one after the other, for each takes all threads and the file. */
+  async #loadTables(): Promise<void> {
+    const inOrder: number[] = [];
+    for (const at of this.#toRead) {
+      if (this.#failures.length > 0) return;
+      const isLoaded = await this.#read(at, loadTable);
+      if (!isLoaded) inOrder.push(at);
+    }
+    this.#toRead.splice(0, Infinity, ...inOrder);
+  }
+
   async #readNext(): Promise<void> {
-    const { pool, plans, source, stop, watch } = this.#work;
     while (this.#toRead.length > 0 && this.#failures.length === 0) {
       const at = this.#toRead.shift()!;
-      const table = this.#tables[at]!;
-      const begun = performance.now();
-      const read = isReadInFull(table) ? syncTable : sweepKeys;
-      try {
-        this.#done(at, await read(this.#context, plans[at]!, table), begun);
-      } catch (error) {
-        this.#failures.push(await watch.explain(error, [plans[at]!]));
-        stop.abort(new SyncAbortedError());
-        // The other tables may be waiting for a server that does not answer.
-        pool.endSession(source.session);
-      }
+      await this.#read(at, isReadInFull(this.#tables[at]!) ? syncTable : sweepKeys);
+    }
+  }
+
+  /** @returns whether the table was brought to its end. A failure is kept, and stops the others. */
+  async #read(
+    at: number,
+    read: (
+      context: SyncContext,
+      plan: TablePlan,
+      table: PreparedTable,
+    ) => Promise<TableCheckpoint | null>,
+  ): Promise<boolean> {
+    const { pool, plans, source, stop, watch } = this.#work;
+    const begun = performance.now();
+    try {
+      const checkpoint = await read(this.#context, plans[at]!, this.#tables[at]!);
+      if (checkpoint !== null) this.#done(at, checkpoint, begun);
+      return checkpoint !== null;
+    } catch (error) {
+      this.#failures.push(await watch.explain(error, [plans[at]!]));
+      stop.abort(new SyncAbortedError());
+      // The other tables may be waiting for a server that does not answer.
+      pool.endSession(source.session);
+      return false;
     }
   }
 

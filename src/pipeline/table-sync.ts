@@ -12,6 +12,7 @@ import { pageStream, type PageStreamContext } from './page-stream.js';
 /** What the tables of one sync have in common. */
 export interface SyncContext extends PageStreamContext {
   readonly generation: GenerationRef;
+  readonly maxBytesInFlight: number;
   readonly onRowError: RowErrorPolicy;
   /** The share of a table's rows that may go at once: 1 where all may. */
   readonly maxLossShare: number;

@@ -1,9 +1,11 @@
-import { mkdirSync } from 'node:fs';
+import { mkdirSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { DamageLog } from '../cache/damage-notes.js';
-import { Environment } from '../cache/environment.js';
+import { beginBulk, finishBulk } from '../cache/bulk/bulk-file.js';
+import { Environment, rowsName } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
+import { spoolPath } from '../cache/layout.js';
 import { preflightForWriter } from '../cache/preflight.js';
 import { refuseDamagedRecords } from '../cache/record-check.js';
 import { refuseLinks } from '../cache/safe-directory.js';
@@ -25,9 +27,16 @@ interface OpenGeneration {
   unread: boolean;
 }
 
+/** What is known of a generation whose environment is closed while a table is loaded into its file. */
+interface Loading {
+  readonly writer: GenerationWriter;
+  readonly unread: boolean;
+}
+
 /** What a writer thread does: owns the write transactions of the generations that are sent to it. */
 export class WriterHost {
   readonly #open = new Map<string, OpenGeneration>();
+  readonly #loading = new Map<string, Loading>();
   readonly #checksum: Checksum;
   readonly #openEnvironment: (generation: GenerationRef) => Environment;
 
@@ -44,12 +53,34 @@ export class WriterHost {
   prepare(request: WriterTasks['prepare']['request']): WriterTasks['prepare']['response'] {
     const { generation, ...preparation } = request;
     const open = this.#generation(generation);
+    if (generation.unpublished) open.writer.dropUncounted();
     // What a sync compares with all of the source it does not rely on.
     if (open.unread && !preparation.full) {
       refuseDamagedRecords(open.environment, noteIn(generation));
       open.unread = false;
     }
     return { tables: open.writer.prepare({ ...preparation, unpublished: generation.unpublished }) };
+  }
+
+  /** Lets go of the file, so that pages can be written to it past LMDB. Any other task takes it again. */
+  async beginLoad({
+    generation,
+  }: WriterTasks['beginLoad']['request']): Promise<WriterTasks['beginLoad']['response']> {
+    const { environment, writer, unread } = this.#generation(generation);
+    this.#open.delete(generation.dir);
+    this.#loading.set(generation.dir, { writer, unread });
+    await environment.close();
+    return beginBulk(generation.dir);
+  }
+
+  endLoad({
+    generation,
+    ...loaded
+  }: WriterTasks['endLoad']['request']): WriterTasks['endLoad']['response'] {
+    const { tableId, packed, lastPage } = loaded;
+    const runs = packed.map(({ run }) => run);
+    finishBulk(generation.dir, lastPage, [{ name: rowsName(tableId), runs }]);
+    return { checkpoint: this.#generation(generation).writer.loaded(loaded) };
   }
 
   index({
@@ -168,6 +199,7 @@ export class WriterHost {
   }: WriterTasks['close']['request']): Promise<WriterTasks['close']['response']> {
     const open = this.#open.get(generation.dir);
     this.#open.delete(generation.dir);
+    this.#loading.delete(generation.dir);
     if (open) {
       await open.environment.close();
       if (open.unread) sealPages(generation.dir);
@@ -179,9 +211,13 @@ export class WriterHost {
   #generation(ref: GenerationRef): OpenGeneration {
     let open = this.#open.get(ref.dir);
     if (!open) {
-      const environment = this.#openEnvironment(ref);
-      const writer = new GenerationWriter(environment, this.#checksum);
-      open = { environment, writer, unread: environment.unread };
+      const loading = this.#loading.get(ref.dir);
+      this.#loading.delete(ref.dir);
+      // What this thread itself has just written needs no look before.
+      const environment = this.#openEnvironment(loading ? { ...ref, create: true } : ref);
+      const writer =
+        loading?.writer.over(environment) ?? new GenerationWriter(environment, this.#checksum);
+      open = { environment, writer, unread: loading?.unread ?? environment.unread };
       this.#open.set(ref.dir, open);
     }
     return open;
@@ -208,6 +244,7 @@ export function openGeneration({ dir, create, unpublished }: GenerationRef): Env
       throw cacheIoError(error, dir);
     }
   } else setBack = preflightForWriter(dir);
+  if (unpublished) rmSync(spoolPath(dir), { recursive: true, force: true });
   sealForWriter(dir);
   const environment = new Environment(dir, { unpublished, setBack, unread });
   if (unpublished) return environment;

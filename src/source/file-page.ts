@@ -1,25 +1,11 @@
-import type { Cell } from '../values.js';
 import type { Query } from './connection.js';
-import {
-  describeKey,
-  nextMaxRows,
-  PAGE_FILL,
-  tooLarge,
-  type Page,
-  type RejectedRow,
-} from './page.js';
-import { invalidTextReason } from './row-sink.js';
+import { nextMaxRows, PAGE_FILL, type Page } from './page.js';
 import type { PageRequest } from './page-request.js';
+import { settleRefused } from './refused-rows.js';
 import { SqlPageReader } from './sql-page.js';
 import { StoredFormError } from './stored/stored-form-error.js';
 import { IndexBtree } from './stored/index-btree.js';
-import {
-  MAX_ROWS,
-  readInOrder,
-  readRowids,
-  type Refusal,
-  type StoredPage,
-} from './stored/stored-page.js';
+import { MAX_ROWS, readInOrder, readRowids, type StoredPage } from './stored/stored-page.js';
 import { UnknownDefault, type StoredTable } from './stored/stored-table.js';
 import type { TableBtree } from './stored/table-btree.js';
 import type { Rowid } from './stored/varint.js';
@@ -123,45 +109,29 @@ export class FilePageReader {
   /** @param atEnd true when no row was left, up to the end of the range. */
   async #page(query: Query, stored: StoredPage, atEnd: boolean): Promise<Page> {
     const { rows, bytes } = stored;
-    const rejected = await this.#reject(query, stored);
-    let position = rows > 0 ? (stored.last ?? rejected.last) : this.#request.start;
-    const done = atEnd || this.#request.scan.isEnd(position);
-    if (done) position = this.#request.bounds.upTo ?? position;
+    const { scan, bounds, sink, start } = this.#request;
+    const { rejected, cells } = await settleRefused(
+      query,
+      this.#sql,
+      scan.plan,
+      bounds.maxRowBytes,
+      sink,
+      stored.refused,
+    );
+    const lastRefused = cells.get(rows - 1);
+    const last = stored.last ?? (lastRefused ? scan.positionOf(lastRefused) : null);
+    let position = rows > 0 ? last : start;
+    const done = atEnd || scan.isEnd(position);
+    if (done) position = bounds.upTo ?? position;
     return {
-      taken: rows - rejected.rows.length,
-      rejected: rejected.rows,
+      taken: rows - rejected.length,
+      rejected,
       position,
       done,
       bytes,
       sourceRows: this.#storedRows + this.#sql.sourceRows,
-      nextMaxRows: nextMaxRows(this.#request.bounds, rows, bytes),
+      nextMaxRows: nextMaxRows(bounds, rows, bytes),
     };
-  }
-
-  /** Names the rows that the sink refused, and reads those by SQL that may be too large. */
-  async #reject(
-    query: Query,
-    { refused, rows }: StoredPage,
-  ): Promise<{ readonly rows: RejectedRow[]; readonly last: Cell[] | null }> {
-    const { plan } = this.#request.scan;
-    const { maxRowBytes } = this.#request.bounds;
-    const rejected: RejectedRow[] = [];
-    let last: Cell[] | null = null;
-    for (const { ordinal, row, reason: given } of refused.toSorted(byOrdinal)) {
-      let reason = given;
-      let cells = await this.#sql.keysOfRow(query, row);
-      if (reason === null) {
-        const size = await this.#sql.sizeOfRow(query, row);
-        if (size > maxRowBytes) reason = tooLarge(size, maxRowBytes);
-        else {
-          cells = await this.#sql.readRow(query, row);
-          reason = invalidTextReason(plan, cells) ?? this.#request.sink.take(ordinal, cells);
-        }
-      }
-      if (reason !== null) rejected.push({ key: describeKey(plan, cells), reason });
-      if (ordinal === rows - 1) last = this.#request.scan.positionOf(cells);
-    }
-    return { rows: rejected, last };
   }
 
   /** The rowids of the page's rows in scan order, as one value for each segment. */
@@ -209,8 +179,4 @@ function appendRowids(rowids: Rowid[], list: string): void {
 function exactRowid(digits: string): Rowid {
   const number = Number(digits);
   return Number.isSafeInteger(number) ? number : BigInt(digits);
-}
-
-function byOrdinal(a: Refusal, b: Refusal): number {
-  return a.ordinal - b.ordinal;
 }

@@ -7,6 +7,8 @@ import type { StoredTable } from './stored/stored-table.js';
 export interface RowSink {
   /** Begins with a page of so many rows; what was taken before is dropped. */
   start(rows: number): void;
+  /** Makes the page one of so many rows, with those taken so far. */
+  grow(rows: number): void;
   /** Takes the row that is number `ordinal` of the page, as it is stored. The record is another's afterwards. */
   takeStored(ordinal: number, record: StoredRecord, table: StoredTable): string | null;
   take(ordinal: number, row: readonly Cell[]): string | null;
@@ -28,6 +30,8 @@ export class RowList implements RowSink {
   start(): void {
     this.#rows = [];
   }
+
+  grow(): void {}
 
   takeStored(ordinal: number, record: StoredRecord, table: StoredTable): string | null {
     return this.take(ordinal, table.cells(record));

@@ -60,6 +60,12 @@ export class BatchBuilder implements RowSink {
     this.#rows = rows;
   }
 
+  grow(rows: number): void {
+    this.#reserveSpans(rows);
+    this.#spans.fill(0, 3 * this.#rows, 3 * rows);
+    this.#rows = rows;
+  }
+
   /**
    * Adds a row behind those added before: the plan's columns, then the rowid where the plan reads it.
    *

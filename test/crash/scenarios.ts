@@ -53,7 +53,7 @@ function changeItems(database: SourceDatabase, round: number): void {
   database.exec(
     `DELETE FROM items WHERE amount % 11 = ${round % 11};
      UPDATE items SET title = title || ' in round ${round}' WHERE amount % 7 = ${round % 7};
-     ${insertItems(150, 10_000 + round * 1000)}`,
+     ${insertItems(150, 100_000 + round * 1000)}`,
   );
 }
 
@@ -80,6 +80,38 @@ export const rebuild: Scenario = {
   ...resync,
   name: 'a rebuild beside a live generation',
   mode: 'rebuild',
+};
+
+const LOADED_ITEMS = 24_000;
+
+/** Enough rows to be loaded, and little memory: so there are many ranges of them. */
+export const firstLoad: Scenario = {
+  ...firstSync,
+  name: 'a first sync that loads a table, and reads one in order',
+  options: { maxBytesInFlight: 512 * 1024 },
+  readerThreads: 2,
+  tables: [items, { ...items, name: 'few_items', from: 'FROM few_items ORDER BY id' }],
+  create: (database) => {
+    createItems(database);
+    database.exec(
+      `${insertItems(LOADED_ITEMS - 2000, 2001)}
+       CREATE TABLE few_items (id TEXT PRIMARY KEY NOT NULL, title TEXT, amount INTEGER, price REAL, data BLOB, note TEXT);
+       INSERT INTO few_items SELECT * FROM items LIMIT 300;`,
+    );
+  },
+  // As many come as go: a table with fewer rows would not be loaded.
+  change: (database, round) => {
+    changeItems(database, round);
+    database.exec(insertItems(2500, 200_000 + round * 5000));
+  },
+};
+
+export const rebuildByLoad: Scenario = {
+  ...firstLoad,
+  name: 'a rebuild that loads a table beside a live generation',
+  mode: 'rebuild',
+  published: true,
+  readerStays: true,
 };
 
 export const severalTables: Scenario = {

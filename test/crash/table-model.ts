@@ -65,6 +65,15 @@ export class TableModel {
       assert.equal(this.#baseStartedAt, null, `${name} is in the catalog`);
       return;
     }
+    // A kill right behind a load leaves all of its rows, which are not counted yet, and go before it is repeated.
+    const isUncounted = unpublished && checkpoint?.phase === 'reading' && stored.state.rows === 0;
+    if (isUncounted && stored.rows.size > 0) {
+      assert.equal(checkpoint.counters.rowsRead, 0, `${name}: nothing is counted`);
+      assertSameRows(`${name} as it was loaded`, stored.rows, rowsOf(source));
+      this.#last = checkpoint;
+      this.#interrupted = true;
+      return;
+    }
     this.checkCounts(stored);
     if (checkpoint === null || checkpoint.startedAt === this.#baseStartedAt) {
       assertSameRows(`${name} before its sync`, stored.rows, this.#base);

@@ -12,7 +12,9 @@ import { RowList, type RowSink } from '../../src/source/row-sink.js';
 import { Scan } from '../../src/source/scan.js';
 import { SqlPageReader } from '../../src/source/sql-page.js';
 import type { TableDefinition } from '../../src/table-definition.js';
-import { BatchBuilder, recordsOf } from '../../src/transform/batch.js';
+import { outlineTable, readRange } from '../../src/source/file-scan.js';
+import { TableBtree } from '../../src/source/stored/table-btree.js';
+import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
 import { loadChecksum } from '../../src/transform/checksum.js';
 import { InvalidText, type Cell } from '../../src/values.js';
 import { openDatabase, quote } from '../support/databases.js';
@@ -114,17 +116,59 @@ async function readAll(plan: TablePlan, read: ReadOne): Promise<Read> {
     assert.deepEqual(again.position, page.position);
     const batch = builder.finish();
     assert.equal(batch.count, again.taken);
-    const arena = Buffer.from(batch.arena);
-    for (const { keyStart, valueStart, end } of recordsOf(batch)) {
-      const key = arena.subarray(keyStart, valueStart);
-      records.push(`${shorten(key)} ${shorten(arena.subarray(valueStart, end))}`);
-    }
+    records.push(...recordsIn(batch));
     position = page.position;
     pages++;
     if (page.done) return { rows, records, rejected, pages };
     assert.ok(pages < 600, 'the pages never end');
     assert.ok(seen > 0, 'a page that is not the last has rows');
   }
+}
+
+/** A table in the order in which its rows are stored, in ranges of a few pages each; null where that cannot be. */
+async function readByScan(
+  connection: NativeConnection,
+  plan: TablePlan,
+  bounds: PageBounds,
+): Promise<Omit<Read, 'pages'> | null> {
+  const rangeBytes = 4096;
+  const sample = new BatchBuilder(plan, checksum);
+  const outline = await outlineTable(connection, plan, rangeBytes, 10, sample);
+  if (outline === null) return null;
+  const keys = recordsIn(sample.finish()).map((record) => record.split(' ')[0]!);
+  const rows: string[] = [];
+  const records: string[] = [];
+  const rejected: string[] = [];
+  const ranges = [...outline.cuts, null].map((upTo, i, all) => ({
+    after: all[i - 1] ?? null,
+    upTo,
+  }));
+  for (let range = ranges.shift(); range; range = ranges.shift()) {
+    const list = new RowList(plan);
+    const page = await readRange(connection, plan, range, bounds, list);
+    for (const row of list.rows) rows.push(showRow(row, plan));
+    for (const { key, reason } of page!.rejected) rejected.push(`${key}: ${reason}`);
+    const builder = new BatchBuilder(plan, checksum);
+    await readRange(connection, plan, range, bounds, builder);
+    records.push(...recordsIn(builder.finish()));
+    if (page!.rest) ranges.unshift(page!.rest);
+  }
+  const known = new Set(records.map((record) => record.split(' ')[0]));
+  // Rows that are too large may be among them.
+  if (rejected.length === 0) {
+    for (const key of keys) assert.ok(known.has(key), 'a sample is of the table');
+  }
+  return { rows, records, rejected };
+}
+
+function recordsIn(batch: Batch): string[] {
+  const arena = Buffer.from(batch.arena);
+  const records: string[] = [];
+  for (const { keyStart, valueStart, end } of recordsOf(batch)) {
+    const key = arena.subarray(keyStart, valueStart);
+    records.push(`${shorten(key)} ${shorten(arena.subarray(valueStart, end))}`);
+  }
+  return records;
 }
 
 /** The rows by a query of its own, in no order. */
@@ -234,6 +278,13 @@ export async function verifyWith(
     assert.deepEqual(stored.rows, sql.rows, `rows of ${name}`);
     assert.deepEqual(stored.rejected, sql.rejected, `rejected rows of ${name}`);
     assert.deepEqual(stored.records, sql.records, `records of ${name}`);
+    const isWhole = plan.filter === null && plan.limit === null;
+    const scanned = isWhole ? await readByScan(connection, plan, roomy) : null;
+    assert.equal(scanned !== null, isWhole && table?.btree instanceof TableBtree);
+    for (const list of ['rows', 'records', 'rejected'] as const) {
+      if (scanned)
+        assert.deepEqual(scanned[list].toSorted(), stored[list].toSorted(), `${list} of ${name}`);
+    }
     if (plan.filter === null) {
       const plain = readPlainly(file, plan);
       const left = new Map<string, number>();

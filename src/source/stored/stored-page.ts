@@ -247,7 +247,7 @@ export async function readInOrder(
 }
 
 /** Gives a record to a sink, unless its row is too large. */
-class Taker {
+export class Taker {
   readonly refused: Refusal[] = [];
   /** A larger record may be one of a row that is too large only by columns that are not wanted. */
   readonly maxPayloadBytes: number;
@@ -297,7 +297,7 @@ function sizeOf(value: Cell): number {
   return value instanceof Uint8Array ? value.byteLength : NUMBER_BYTES;
 }
 
-function scatteredRecord(pages: Buffer, cell: StoredCell): ScatteredRecord {
+export function scatteredRecord(pages: Buffer, cell: StoredCell): ScatteredRecord {
   const { at, localBytes, payloadBytes, overflowPage } = cell;
   return { local: pages.subarray(at, at + localBytes), payloadBytes, overflowPage };
 }

@@ -72,6 +72,61 @@ export class TableBtree {
   }
 
   /**
+   * The numbers of the leaves that hold rows behind one rowid and up to another, in order. A bound of null is the
+   * table's end.
+   */
+  async leavesBetween(after: Rowid | null, upTo: Rowid | null): Promise<number[]> {
+    const height = await this.#findHeight();
+    let level = [this.#root];
+    for (let depth = 0; depth < height; depth++) {
+      level = await this.#childrenBetween(level, after, upTo);
+    }
+    return level;
+  }
+
+  /** Rowids that cut the table into ranges of so many leaves each: the last row of each range but the last one. */
+  async cuts(leaves: number): Promise<{ readonly leaves: number; readonly cuts: Rowid[] }> {
+    const height = await this.#findHeight();
+    let level = [this.#root];
+    for (let depth = 1; depth < height; depth++) {
+      level = await this.#childrenBetween(level, null, null);
+    }
+    if (height === 0) return { leaves: 1, cuts: [] };
+    await this.#load(this.#missing(Uint32Array.from(level)), Uint32Array.from(level));
+    const cuts: Rowid[] = [];
+    let count = 0;
+    for (const number of level) {
+      const { keys, children } = this.#interiors.get(number)!;
+      for (let i = 0; i < children.length; i++) {
+        count++;
+        // The last child of a page has no key there: its range goes on to the next.
+        if (i < keys.length && count >= (cuts.length + 1) * leaves) cuts.push(keys[i]!);
+      }
+    }
+    return { leaves: count, cuts };
+  }
+
+  async #childrenBetween(
+    level: readonly number[],
+    after: Rowid | null,
+    upTo: Rowid | null,
+  ): Promise<number[]> {
+    const children: number[] = [];
+    const { requestPages } = this.#pages;
+    for (let from = 0; from < level.length; from += requestPages) {
+      const some = Uint32Array.from(level.slice(from, from + requestPages));
+      await this.#load(this.#missing(some), some);
+      for (const number of some) {
+        const interior = this.#interiors.get(number)!;
+        const first = after === null ? 0 : childBehind(interior, after);
+        const last = upTo === null ? interior.keys.length : childAt(interior, upTo);
+        for (let i = first; i <= last; i++) children.push(interior.children[i]!);
+      }
+    }
+    return children;
+  }
+
+  /**
    * Finds a row in a leaf.
    *
    * @param pages holds the leaf at `start`.
@@ -151,7 +206,12 @@ export class TableBtree {
   }
 }
 
-function childFor({ keys, children }: Interior, rowid: Rowid): number {
+function childFor(interior: Interior, rowid: Rowid): number {
+  return interior.children[childAt(interior, rowid)]!;
+}
+
+/** Which child holds a rowid. */
+function childAt({ keys }: Interior, rowid: Rowid): number {
   let low = 0;
   let high = keys.length;
   while (low < high) {
@@ -159,5 +219,11 @@ function childFor({ keys, children }: Interior, rowid: Rowid): number {
     if (keys[middle]! < rowid) low = middle + 1;
     else high = middle;
   }
-  return children[low]!;
+  return low;
+}
+
+/** Which child holds the first rowid behind another; the last one where that is behind the page. */
+function childBehind(interior: Interior, rowid: Rowid): number {
+  const at = childAt(interior, rowid);
+  return interior.keys[at] === rowid ? at + 1 : at;
 }

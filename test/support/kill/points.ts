@@ -23,6 +23,18 @@ export const READING = [
   'write:after-commit',
   'write:done',
 ] as const;
+/** By a load, instead of reading in order. */
+export const LOADING = [
+  'outline:done',
+  'spool:done',
+  'beginLoad:received',
+  'beginLoad:done',
+  'pack:done',
+  'endLoad:received',
+  'endLoad:before-commit',
+  'endLoad:after-commit',
+  'endLoad:done',
+] as const;
 export const SWEEPING = [
   'sweep:received',
   'sweep:before-commit',

@@ -1,3 +1,4 @@
+import type { LoadTasks } from '../../../src/load/tasks.js';
 import type { EncodedPage, ReaderTasks } from '../../../src/pipeline/messages.js';
 import { ReaderHost } from '../../../src/pipeline/reader-host.js';
 import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
@@ -21,5 +22,29 @@ const host = new WatchedReaderHost({
 });
 onSessionEnded((session) => host.endSession(session));
 
+function step<Name extends keyof LoadTasks>(
+  name: Name,
+  work: (request: LoadTasks[Name]['request']) => Promise<LoadTasks[Name]['response']>,
+): (request: LoadTasks[Name]['request']) => Promise<LoadTasks[Name]['response']> {
+  return async (request) => {
+    const response = await work(request);
+    if ('spooled' in response) countRowsFetched(response.spooled?.rows ?? 0);
+    await reachAsync(`${name}:done`);
+    return response;
+  };
+}
+
+const serve = serveReader(host);
+const { load } = host;
+const serveLoad = serveReader({
+  ...host,
+  load: {
+    outline: step('outline', (request) => load.outline(request)),
+    spool: step('spool', (request) => load.spool(request)),
+    pack: step('pack', (request) => load.pack(request)),
+  },
+} as never);
+
 /** The thread entry `workers/reader.ts` with faults between. */
-export default serveReader(host);
+export default (async (message) =>
+  await (message.task in load ? serveLoad : serve)(message)) satisfies typeof serve;

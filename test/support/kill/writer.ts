@@ -40,6 +40,8 @@ export default serveWriter({
   prepare: step('prepare', (request) => host.prepare(request)),
   index: step('index', (request) => host.index(request)),
   write: step('write', (request) => host.write(request)),
+  beginLoad: step('beginLoad', (request) => host.beginLoad(request)),
+  endLoad: step('endLoad', (request) => host.endLoad(request)),
   apply: step('apply', (request) => host.apply(request)),
   restart: step('restart', (request) => host.restart(request)),
   follow: step('follow', (request) => host.follow(request)),

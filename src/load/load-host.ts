@@ -1,0 +1,95 @@
+import type { SourceRef, SpareMemory } from '../pipeline/messages.js';
+import type { SourceConnection } from '../source/connection.js';
+import { outlineTable, readRange } from '../source/file-scan.js';
+import { BatchBuilder, recordsOf } from '../transform/batch.js';
+import type { Checksum } from '../transform/checksum.js';
+import { KeyRanges } from './key-ranges.js';
+import { PageWriter } from './page-writer.js';
+import { sameKey, sortRecords } from './sort-records.js';
+import { Grouping, readGroup, readParts, writeGroups } from './spool.js';
+import type { LoadTasks, PackedRange, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
+
+type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
+type Response<Name extends keyof LoadTasks> = Promise<LoadTasks[Name]['response']>;
+
+/** Runs work on the connection of a session. */
+type OnConnection = <T>(
+  source: SourceRef,
+  work: (connection: SourceConnection) => Promise<T>,
+) => Promise<T>;
+
+/** What a reader thread does for a load. Its memory is kept from one task to the next. */
+export class LoadHost {
+  readonly #checksum: Checksum;
+  readonly #on: OnConnection;
+  readonly #grouping = new Grouping();
+  readonly #writer = new PageWriter();
+  #spare: SpareMemory | undefined;
+  #group = Buffer.alloc(0);
+
+  constructor(checksum: Checksum, on: OnConnection) {
+    this.#checksum = checksum;
+    this.#on = on;
+  }
+
+  async outline({ source, plan, rangeBytes, samples }: Request<'outline'>): Response<'outline'> {
+    return await this.#on(source, async (connection) => {
+      const builder = new BatchBuilder(plan, this.#checksum);
+      const outline = await outlineTable(connection, plan, rangeBytes, samples, builder);
+      if (outline === null) return { outline };
+      const batch = builder.finish();
+      const arena = new Uint8Array(batch.arena);
+      const keys: Uint8Array[] = [];
+      for (const { keyStart, valueStart } of recordsOf(batch)) {
+        keys.push(arena.slice(keyStart, valueStart));
+      }
+      return { outline: { ...outline, keys } };
+    });
+  }
+
+  async spool(request: Request<'spool'>): Response<'spool'> {
+    const { source, plan, range, bounds, keys, spool } = request;
+    return await this.#on(source, async (connection) => {
+      const builder = new BatchBuilder(plan, this.#checksum, this.#spare);
+      this.#spare = undefined;
+      const page = await readRange(connection, plan, range, bounds, builder);
+      if (page === null) return { spooled: null };
+      const batch = builder.finish();
+      this.#spare = batch;
+      const groups = this.#grouping.group(batch, new KeyRanges(keys));
+      const parts = writeGroups(spool, groups);
+      const spooled: SpooledRows = {
+        parts,
+        rows: batch.count,
+        bytes: batch.bytes,
+        rejected: page.rejected,
+        sourceRows: page.sourceRows,
+        rest: page.rest,
+      };
+      return { spooled };
+    });
+  }
+
+  async pack({ source, ...request }: Request<'pack'>): Response<'pack'> {
+    return await this.#on(source, () => Promise.resolve({ packed: this.#pack(request) }));
+  }
+
+  #pack({ spool, file, parts, pages }: Omit<Request<'pack'>, 'source'>): PackedRange | null {
+    const group = this.#readGroup(spool, file, parts);
+    const records = readGroup(group);
+    const places = sortRecords(group, records);
+    for (let i = 1; i < places.length; i++) {
+      if (sameKey(group, records, places[i - 1]!, places[i]!)) return null;
+    }
+    return this.#writer.write(pages, group, records, places);
+  }
+
+  /** The parts, one behind the other. In memory that the next call uses again. */
+  #readGroup(spool: SpoolRef, file: number, parts: readonly SpoolPart[]): Buffer {
+    const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (this.#group.length < size) this.#group = Buffer.allocUnsafeSlow(size);
+    const group = this.#group.subarray(0, size);
+    if (size > 0) readParts(spool, file, parts, group);
+    return group;
+  }
+}

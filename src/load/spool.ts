@@ -1,0 +1,188 @@
+import { closeSync, constants, openSync, readSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeAll } from '../cache/bulk/bulk-file.js';
+import { cacheIoError, FILE_MODE } from '../cache/files.js';
+import type { Batch } from '../transform/batch.js';
+import type { KeyRanges } from './key-ranges.js';
+import type { SpoolPart, SpoolRef } from './tasks.js';
+
+/**
+ * Records on their way from the order of the source to the order of their keys, grouped by ranges of keys. A record is
+ * the size of its key and its whole size as 32-bit numbers, little-endian, then its key, then its value.
+ */
+
+const HEADER_BYTES = 8;
+
+/** Records grouped by their ranges, one group behind the other. */
+export interface Groups {
+  readonly bytes: Buffer;
+  /** Bytes of each range's group. */
+  readonly sizes: readonly number[];
+}
+
+/** Groups the records of batches. Keeps its memory for the next one. */
+export class Grouping {
+  #target = Buffer.alloc(0);
+  #rangeOf = new Uint16Array(0);
+
+  /** The groups are in memory that the next call uses again. */
+  group(batch: Batch, ranges: KeyRanges): Groups {
+    const arena = Buffer.from(batch.arena, 0, batch.bytes);
+    if (this.#rangeOf.length < batch.count) this.#rangeOf = new Uint16Array(batch.count);
+    const spans = new Uint32Array(batch.spans, 0, 3 * batch.count);
+    const sizes = Array.from({ length: ranges.count }, () => 0);
+    for (let i = 0; i < batch.count; i++) {
+      const keyStart = spans[3 * i]!;
+      const range = ranges.rangeOf(arena, keyStart, spans[3 * i + 1]!);
+      this.#rangeOf[i] = range;
+      sizes[range]! += HEADER_BYTES + spans[3 * i + 2]! - keyStart;
+    }
+    const total = sizes.reduce((sum, size) => sum + size, 0);
+    if (this.#target.length < total) this.#target = Buffer.allocUnsafeSlow(total);
+    this.#fill(arena, spans, sizes);
+    return { bytes: this.#target.subarray(0, total), sizes };
+  }
+
+  #fill(arena: Buffer, spans: Uint32Array, sizes: readonly number[]): void {
+    const target = this.#target;
+    const next = new Float64Array(sizes.length);
+    for (let range = 1; range < sizes.length; range++) {
+      next[range] = next[range - 1]! + sizes[range - 1]!;
+    }
+    for (let i = 0; 3 * i < spans.length; i++) {
+      const range = this.#rangeOf[i]!;
+      const at = next[range]!;
+      const keyStart = spans[3 * i]!;
+      const end = spans[3 * i + 2]!;
+      const size = end - keyStart;
+      writeUint32(target, at, spans[3 * i + 1]! - keyStart);
+      writeUint32(target, at + 4, size);
+      arena.copy(target, at + HEADER_BYTES, keyStart, end);
+      next[range] = at + HEADER_BYTES + size;
+    }
+  }
+}
+
+/** A record of a group, as offsets into it. */
+export interface GroupedRecords {
+  readonly count: number;
+  readonly keyStarts: Uint32Array;
+  readonly valueStarts: Uint32Array;
+  readonly ends: Uint32Array;
+}
+
+/** @throws {RangeError} for bytes that are no group. */
+export function readGroup(bytes: Buffer): GroupedRecords {
+  let capacity = 1024;
+  let keyStarts = new Uint32Array(capacity);
+  let valueStarts = new Uint32Array(capacity);
+  let ends = new Uint32Array(capacity);
+  let count = 0;
+  for (let at = 0; at < bytes.length;) {
+    const keyBytes = readUint32(bytes, at);
+    const size = readUint32(bytes, at + 4);
+    at += HEADER_BYTES;
+    if (keyBytes > size || at + size > bytes.length) {
+      throw new RangeError('a spooled record goes beyond its group');
+    }
+    if (count === capacity) {
+      capacity *= 2;
+      keyStarts = larger(keyStarts, capacity);
+      valueStarts = larger(valueStarts, capacity);
+      ends = larger(ends, capacity);
+    }
+    keyStarts[count] = at;
+    valueStarts[count] = at + keyBytes;
+    at += size;
+    ends[count++] = at;
+  }
+  return { count, keyStarts, valueStarts, ends };
+}
+
+function larger(from: Uint32Array<ArrayBuffer>, capacity: number): Uint32Array<ArrayBuffer> {
+  const to = new Uint32Array(capacity);
+  to.set(from);
+  return to;
+}
+
+function writeUint32(target: Buffer, at: number, value: number): void {
+  target[at] = value;
+  target[at + 1] = value >>> 8;
+  target[at + 2] = value >>> 16;
+  target[at + 3] = value >>> 24;
+}
+
+function readUint32(bytes: Buffer, at: number): number {
+  return (
+    (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
+  );
+}
+
+export function spoolFile(dir: string, file: number): string {
+  return join(dir, String(file));
+}
+
+/** The file of a spool in which a range's records are. */
+export function fileOfRange(range: number, ranges: number, files: number): number {
+  return Math.floor((range * files) / ranges);
+}
+
+/** Writes groups behind what a spool has, whoever else does so, and tells where each of them is. */
+export function writeGroups({ dir, taken }: SpoolRef, { bytes, sizes }: Groups): SpoolPart[] {
+  const parts: SpoolPart[] = [];
+  let start = 0;
+  for (let file = 0; file < taken.length; file++) {
+    const first = parts.length;
+    let end = start;
+    while (parts.length < sizes.length) {
+      const range = parts.length;
+      if (fileOfRange(range, sizes.length, taken.length) !== file) break;
+      parts.push({ offset: end - start, bytes: sizes[range]! });
+      end += sizes[range]!;
+    }
+    if (end === start) continue;
+    const offset = Number(Atomics.add(taken, file, BigInt(end - start)));
+    for (let i = first; i < parts.length; i++) {
+      parts[i] = { offset: offset + parts[i]!.offset, bytes: parts[i]!.bytes };
+    }
+    withSpoolFile(dir, file, constants.O_WRONLY | constants.O_CREAT, (fd) => {
+      writeAll(fd, bytes.subarray(start, end), offset);
+    });
+    start = end;
+  }
+  return parts;
+}
+
+/** Reads parts into memory that has room for them, one behind the other. */
+export function readParts(
+  { dir }: SpoolRef,
+  file: number,
+  parts: readonly SpoolPart[],
+  target: Buffer,
+): void {
+  withSpoolFile(dir, file, constants.O_RDONLY, (fd) => {
+    let at = 0;
+    for (const { offset, bytes } of parts) {
+      for (let read = 0; read < bytes;) {
+        const more = readSync(fd, target, at + read, bytes - read, offset + read);
+        if (more === 0) throw new RangeError('the spool ends too early');
+        read += more;
+      }
+      at += bytes;
+    }
+  });
+}
+
+function withSpoolFile(dir: string, file: number, flags: number, work: (fd: number) => void): void {
+  const path = spoolFile(dir, file);
+  try {
+    const fd = openSync(path, flags, FILE_MODE);
+    try {
+      work(fd);
+    } finally {
+      closeSync(fd);
+    }
+  } catch (error) {
+    throw cacheIoError(error, path);
+  }
+}

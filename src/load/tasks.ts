@@ -1,0 +1,89 @@
+import type { SourceRef } from '../pipeline/messages.js';
+import type { TableOutline } from '../source/file-scan.js';
+import type { RejectedRow } from '../source/page.js';
+import type { TablePlan } from '../source/plan.js';
+import type { RowidRange } from '../source/stored/leaf-scan.js';
+import type { StoredPageBounds } from '../source/stored/stored-page.js';
+import type { LeafRun } from '../cache/bulk/leaf-run.js';
+
+/**
+ * Where records wait for their turn: some files, each for ranges of keys that follow one another, so that each can go as
+ * soon as its records have become pages.
+ */
+export interface SpoolRef {
+  readonly dir: string;
+  /** Bytes of each file that are taken, shared by all who write it. */
+  readonly taken: BigInt64Array<SharedArrayBuffer>;
+}
+
+/** Records of one range of keys, in a file of a spool. */
+export interface SpoolPart {
+  readonly offset: number;
+  readonly bytes: number;
+}
+
+/** Where a generation's pages go: behind what its file has, as far as it is taken, shared by all who write it. */
+export interface PagesRef {
+  readonly path: string;
+  readonly pageSize: number;
+  readonly transaction: bigint;
+  readonly nextPage: BigInt64Array<SharedArrayBuffer>;
+}
+
+/** What a load asks of a reader thread. */
+export interface LoadTasks {
+  /** Looks at a table of a file. Null for one that cannot be loaded. */
+  readonly outline: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly rangeBytes: number;
+      readonly samples: number;
+    };
+    readonly response: {
+      /** With the keys of some rows, taken evenly over all of them. */
+      readonly outline: (TableOutline & { readonly keys: readonly Uint8Array[] }) | null;
+    };
+  };
+  /** Reads rows in the order in which they are stored, and writes their records to a spool. */
+  readonly spool: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly range: RowidRange;
+      readonly bounds: StoredPageBounds;
+      /** The keys at which the ranges of the cache begin, but for the first. */
+      readonly keys: readonly Uint8Array[];
+      readonly spool: SpoolRef;
+    };
+    /** Null where the rows cannot be read so. */
+    readonly response: { readonly spooled: SpooledRows | null };
+  };
+  /** Takes the records of one range of keys from a spool, and writes them as pages in the order of their keys. */
+  readonly pack: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly spool: SpoolRef;
+      readonly file: number;
+      readonly parts: readonly SpoolPart[];
+      readonly pages: PagesRef;
+    };
+    /** Null where two records have one key. */
+    readonly response: { readonly packed: PackedRange | null };
+  };
+}
+
+export interface SpooledRows {
+  /** The part of each range of keys, in order. */
+  readonly parts: readonly SpoolPart[];
+  readonly rows: number;
+  /** Bytes of keys and values. */
+  readonly bytes: number;
+  readonly rejected: readonly RejectedRow[];
+  readonly sourceRows: number;
+  readonly rest: RowidRange | null;
+}
+
+export interface PackedRange {
+  readonly run: LeafRun;
+}

@@ -1,0 +1,139 @@
+import type { RowSink } from './row-sink.js';
+import type { Query, SourceConnection } from './connection.js';
+import type { RejectedRow } from './page.js';
+import type { TablePlan } from './plan.js';
+import { settleRefused } from './refused-rows.js';
+import { Scan } from './scan.js';
+import { SqlPageReader } from './sql-page.js';
+import { sampleRows, scanRows, type RowidRange, type ScannedRows } from './stored/leaf-scan.js';
+import { StoredFormError } from './stored/stored-form-error.js';
+import type { StoredPageBounds } from './stored/stored-page.js';
+import { UnknownDefault, type StoredTable } from './stored/stored-table.js';
+import { TableBtree } from './stored/table-btree.js';
+import type { Rowid } from './stored/varint.js';
+
+/** What a table of a file looks like from afar. */
+export interface TableOutline {
+  /** Rows and bytes of their records, estimated. */
+  readonly rows: number;
+  readonly bytes: number;
+  /** Cut the table into ranges: each the last rowid of one, the last range left out. */
+  readonly cuts: readonly Rowid[];
+}
+
+/** The rows of a range, without the rows: those went to a sink. */
+export interface RangePage {
+  readonly taken: number;
+  readonly rejected: readonly RejectedRow[];
+  /** Rows that the source gave. */
+  readonly sourceRows: number;
+  readonly rest: RowidRange | null;
+}
+
+/**
+ * Looks at a table of a file: how large it is, where it may be cut, and at some of its rows, taken evenly over all of
+ * it, which are given to the sink.
+ *
+ * @param rangeBytes of the file, in each range.
+ * @returns null for a table whose rows cannot be read in the order in which they are stored.
+ */
+export async function outlineTable(
+  connection: SourceConnection,
+  plan: TablePlan,
+  rangeBytes: number,
+  samples: number,
+  sink: RowSink,
+): Promise<TableOutline | null> {
+  return await withRows(connection, plan, async (query, table, btree) => {
+    const perRange = Math.max(1, Math.floor(rangeBytes / table.pages.pageBytes));
+    const { leaves, cuts } = await btree.cuts(perRange);
+    return await learning(query, connection, plan, table, sink, async () => {
+      const sample = await sampleRows(table, btree, samples, sink);
+      const perLeaf = leaves / Math.max(1, sample.leaves);
+      return { rows: sample.cells * perLeaf, bytes: sample.bytes * perLeaf, cuts };
+    });
+  });
+}
+
+/**
+ * Reads the rows of a range of a file's table, in one snapshot, in the order in which they are stored.
+ *
+ * @returns null for a table whose rows cannot be read so.
+ */
+export async function readRange(
+  connection: SourceConnection,
+  plan: TablePlan,
+  range: RowidRange,
+  bounds: StoredPageBounds,
+  sink: RowSink,
+): Promise<RangePage | null> {
+  return await withRows(connection, plan, async (query, table, btree) => {
+    const sql = sqlReader(connection, plan, sink);
+    const scanned = await learning(query, connection, plan, table, sink, async () => {
+      return await scanRows(table, btree, range, bounds, sink);
+    });
+    const { rejected } = await settle(query, sql, plan, bounds, sink, scanned);
+    return {
+      taken: scanned.rows - rejected.length,
+      rejected,
+      sourceRows: scanned.rows + sql.sourceRows,
+      rest: scanned.rest,
+    };
+  });
+}
+
+async function settle(
+  query: Query,
+  sql: SqlPageReader,
+  plan: TablePlan,
+  { maxRowBytes }: StoredPageBounds,
+  sink: RowSink,
+  { refused }: ScannedRows,
+) {
+  return await settleRefused(query, sql, plan, maxRowBytes, sink, refused);
+}
+
+async function withRows<T>(
+  connection: SourceConnection,
+  plan: TablePlan,
+  work: (query: Query, table: StoredTable, btree: TableBtree) => Promise<T>,
+): Promise<T | null> {
+  const { stored } = connection;
+  if (!stored) return null;
+  return await connection.snapshot(async (query) => {
+    const table = await stored.open(query, plan);
+    if (table === null || !(table.btree instanceof TableBtree)) return null;
+    try {
+      return await work(query, table, table.btree);
+    } catch (error) {
+      if (error instanceof StoredFormError) return null;
+      throw error;
+    }
+  });
+}
+
+/** Repeats a reading when it has learned what columns are that a record lacks. */
+async function learning<T>(
+  query: Query,
+  connection: SourceConnection,
+  plan: TablePlan,
+  table: StoredTable,
+  sink: RowSink,
+  read: () => Promise<T>,
+): Promise<T> {
+  for (;;) {
+    try {
+      return await read();
+    } catch (error) {
+      if (!(error instanceof UnknownDefault)) throw error;
+      const sql = sqlReader(connection, plan, sink);
+      table.learnDefaults(error.fieldCount, await sql.readRow(query, error.row));
+    }
+  }
+}
+
+function sqlReader(connection: SourceConnection, plan: TablePlan, sink: RowSink): SqlPageReader {
+  const bounds = { maxRows: 1, maxBytes: Infinity, maxRowBytes: Infinity };
+  const scan = new Scan(plan, null);
+  return new SqlPageReader({ connection, scan, start: null, bounds, sink, signal: undefined });
+}

@@ -1,0 +1,213 @@
+import {
+  cellAt,
+  cellCount,
+  describeCell,
+  LEAF_TABLE_PAGE,
+  newCell,
+  type StoredCell,
+} from './btree-page.js';
+import type { RowSink } from '../row-sink.js';
+import { gather, type ScatteredRecord } from './overflow.js';
+import { StoredFormError } from './stored-form-error.js';
+import { scatteredRecord, Taker, type Refusal, type StoredPageBounds } from './stored-page.js';
+import { StoredRecord } from './stored-record.js';
+import type { StoredTable } from './stored-table.js';
+import type { TableBtree } from './table-btree.js';
+import { readRowid, readSize, varintBytes, type Rowid } from './varint.js';
+
+/** Rows of a rowid table behind one rowid and up to another; null stands for the table's end. */
+export interface RowidRange {
+  readonly after: Rowid | null;
+  readonly upTo: Rowid | null;
+}
+
+export interface ScannedRows {
+  /** Rows found, whether taken or refused. */
+  readonly rows: number;
+  /** Bytes of their records. */
+  readonly bytes: number;
+  readonly refused: readonly Refusal[];
+  /** What is left of the range because it was too many bytes, or null. */
+  readonly rest: RowidRange | null;
+}
+
+/**
+ * Reads the rows of a range in the order of their rowids and gives them to a sink: each page once, and as many of them
+ * at a time as make a good request.
+ *
+ * @throws {StoredFormError} when the file is not as it should be.
+ * @throws {UnknownDefault} when a record lacks a column whose default is not known yet.
+ */
+export async function scanRows(
+  table: StoredTable,
+  btree: TableBtree,
+  range: RowidRange,
+  bounds: StoredPageBounds,
+  sink: RowSink,
+): Promise<ScannedRows> {
+  const { pages } = table;
+  const leaves = await btree.leavesBetween(range.after, range.upTo);
+  const scan = new LeafScan(table, range, bounds, sink);
+  sink.start(0);
+  for (let from = 0; from < leaves.length; from += pages.requestPages) {
+    const some = leaves.slice(from, from + pages.requestPages);
+    scan.take(await pages.read(some), some.length);
+    if (scan.scattered.length > 0) await scan.takeScattered();
+    const isLast = from + some.length >= leaves.length;
+    if (scan.bytes > bounds.maxBytes && !isLast) return scan.result(range.upTo, false);
+  }
+  return scan.result(range.upTo, true);
+}
+
+export interface SampledRows {
+  /** Leaves that were looked at, the cells in them, and the bytes of these. */
+  readonly leaves: number;
+  readonly cells: number;
+  readonly bytes: number;
+}
+
+/**
+ * Reads the first row of some leaves, taken evenly over the table, and gives them to a sink. Rows that are refused, or
+ * go on in other pages, are passed over.
+ *
+ * @throws as {@link scanRows}.
+ */
+export async function sampleRows(
+  table: StoredTable,
+  btree: TableBtree,
+  samples: number,
+  sink: RowSink,
+): Promise<SampledRows> {
+  const all = await btree.leavesBetween(null, null);
+  const step = Math.max(1, all.length / samples);
+  const chosen: number[] = [];
+  for (let at = 0; at < all.length; at += step) chosen.push(all[Math.floor(at)]!);
+  const sampler = new LeafSampler(table, sink);
+  sink.start(chosen.length);
+  for (let from = 0; from < chosen.length; from += table.pages.requestPages) {
+    const some = chosen.slice(from, from + table.pages.requestPages);
+    sampler.take(await table.pages.read(some), some.length);
+  }
+  return { leaves: chosen.length, cells: sampler.cells, bytes: sampler.bytes };
+}
+
+class LeafSampler {
+  readonly #table: StoredTable;
+  readonly #sink: RowSink;
+  readonly #record = new StoredRecord();
+  readonly #cell = newCell();
+  #leaves = 0;
+  cells = 0;
+  bytes = 0;
+
+  constructor(table: StoredTable, sink: RowSink) {
+    this.#table = table;
+    this.#sink = sink;
+  }
+
+  take(pages: Buffer, leaves: number): void {
+    const { pageBytes, usableBytes } = this.#table.pages;
+    for (let i = 0; i < leaves; i++) {
+      const start = i * pageBytes;
+      const ordinal = this.#leaves++;
+      const count = cellCount(pages, start);
+      this.cells += count;
+      for (let j = 0; j < count; j++) {
+        const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
+        const { at, payloadBytes, overflowPage } = this.#cell;
+        this.bytes += payloadBytes;
+        if (j > 0 || overflowPage !== 0) continue;
+        this.#record.parse(pages, at, payloadBytes, rowid);
+        this.#sink.takeStored(ordinal, this.#record, this.#table);
+      }
+    }
+  }
+}
+
+/** Tells where the record of a leaf's cell is, and its rowid. */
+function describeRow(
+  pages: Buffer,
+  start: number,
+  i: number,
+  usableBytes: number,
+  cell: StoredCell,
+): Rowid {
+  const at = cellAt(pages, start, i, usableBytes);
+  const rowidAt = at + varintBytes(pages, at);
+  const payload = rowidAt + varintBytes(pages, rowidAt);
+  const bytes = readSize(pages, at);
+  describeCell(pages, start, payload, bytes, usableBytes - 35, usableBytes, cell);
+  return readRowid(pages, rowidAt);
+}
+
+/** A scan under way. Its loops are not in asynchronous functions: those would be compiled again and again. */
+class LeafScan {
+  readonly #table: StoredTable;
+  readonly #range: RowidRange;
+  readonly #sink: RowSink;
+  readonly #taker: Taker;
+  readonly #record = new StoredRecord();
+  readonly #cell = newCell();
+  #rows = 0;
+  #last: Rowid | null = null;
+  bytes = 0;
+  /** Rows of the leaves read last that go on in other pages. */
+  scattered: (ScatteredRecord & { readonly ordinal: number; readonly rowid: Rowid })[] = [];
+
+  constructor(table: StoredTable, range: RowidRange, bounds: StoredPageBounds, sink: RowSink) {
+    this.#table = table;
+    this.#range = range;
+    this.#sink = sink;
+    this.#taker = new Taker(table, this.#record, bounds.maxRowBytes, sink);
+  }
+
+  take(pages: Buffer, leaves: number): void {
+    const { pageBytes } = this.#table.pages;
+    let cells = 0;
+    for (let i = 0; i < leaves; i++) cells += cellCount(pages, i * pageBytes);
+    this.#sink.grow(this.#rows + cells);
+    for (let i = 0; i < leaves; i++) this.#takeLeaf(pages, i * pageBytes);
+  }
+
+  #takeLeaf(pages: Buffer, start: number): void {
+    if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
+    const { usableBytes } = this.#table.pages;
+    const { after, upTo } = this.#range;
+    const cell = this.#cell;
+    const count = cellCount(pages, start);
+    for (let i = 0; i < count; i++) {
+      const rowid = describeRow(pages, start, i, usableBytes, cell);
+      if (after !== null && rowid <= after) continue;
+      if (upTo !== null && rowid > upTo) return;
+      this.#takeCell(pages, rowid);
+    }
+  }
+
+  #takeCell(pages: Buffer, rowid: Rowid): void {
+    const { at, payloadBytes, overflowPage } = this.#cell;
+    const ordinal = this.#rows++;
+    this.bytes += payloadBytes;
+    this.#last = rowid;
+    if (overflowPage === 0) {
+      this.#record.parse(pages, at, payloadBytes, rowid);
+      this.#taker.take(ordinal);
+    } else if (payloadBytes > this.#taker.maxPayloadBytes) {
+      this.#taker.refused.push({ ordinal, row: { rowid }, reason: null });
+    } else this.scattered.push({ ...scatteredRecord(pages, this.#cell), ordinal, rowid });
+  }
+
+  async takeScattered(): Promise<void> {
+    const { scattered } = this;
+    this.scattered = [];
+    const gathered = await gather(this.#table.pages, scattered);
+    for (const [i, { ordinal, payloadBytes, rowid }] of scattered.entries()) {
+      this.#record.parse(gathered[i]!, 0, payloadBytes, rowid);
+      this.#taker.take(ordinal);
+    }
+  }
+
+  result(upTo: Rowid | null, isWhole: boolean): ScannedRows {
+    const rest = isWhole ? null : { after: this.#last, upTo };
+    return { rows: this.#rows, bytes: this.bytes, refused: this.#taker.refused, rest };
+  }
+}
