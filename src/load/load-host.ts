@@ -6,7 +6,7 @@ import type { Checksum } from '../transform/checksum.js';
 import { KeyRanges } from './key-ranges.js';
 import { PageWriter } from './page-writer.js';
 import { sameKey, sortRecords } from './sort-records.js';
-import { Grouping, readGroup, readParts, writeGroups } from './spool.js';
+import { Grouping, GroupReader, readParts, writeGroups } from './spool.js';
 import type { LoadTasks, PackedRange, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
@@ -23,6 +23,7 @@ export class LoadHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
   readonly #grouping = new Grouping();
+  readonly #records = new GroupReader();
   readonly #writer = new PageWriter();
   #spare: SpareMemory | undefined;
   #group = Buffer.alloc(0);
@@ -76,7 +77,7 @@ export class LoadHost {
 
   #pack({ spool, file, parts, pages }: Omit<Request<'pack'>, 'source'>): PackedRange | null {
     const group = this.#readGroup(spool, file, parts);
-    const records = readGroup(group);
+    const records = this.#records.read(group);
     const places = sortRecords(group, records);
     for (let i = 1; i < places.length; i++) {
       if (sameKey(group, records, places[i - 1]!, places[i]!)) return null;

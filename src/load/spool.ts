@@ -63,7 +63,7 @@ export class Grouping {
   }
 }
 
-/** A record of a group, as offsets into it. */
+/** Records of a group, as offsets into it: of each its key, its value, and its end. */
 export interface GroupedRecords {
   readonly count: number;
   readonly keyStarts: Uint32Array;
@@ -71,36 +71,47 @@ export interface GroupedRecords {
   readonly ends: Uint32Array;
 }
 
-/** @throws {RangeError} for bytes that are no group. */
-export function readGroup(bytes: Buffer): GroupedRecords {
-  let capacity = 1024;
-  let keyStarts = new Uint32Array(capacity);
-  let valueStarts = new Uint32Array(capacity);
-  let ends = new Uint32Array(capacity);
-  let count = 0;
-  for (let at = 0; at < bytes.length;) {
-    const keyBytes = readUint32(bytes, at);
-    const size = readUint32(bytes, at + 4);
-    at += HEADER_BYTES;
-    if (keyBytes > size || at + size > bytes.length) {
-      throw new RangeError('a spooled record goes beyond its group');
+const INITIAL_RECORDS = 1024;
+
+/** Finds the records of groups. Keeps its memory for the next one. */
+export class GroupReader {
+  #keyStarts = new Uint32Array(INITIAL_RECORDS);
+  #valueStarts = new Uint32Array(INITIAL_RECORDS);
+  #ends = new Uint32Array(INITIAL_RECORDS);
+
+  /** @throws {RangeError} for bytes that are no group. */
+  read(bytes: Buffer): GroupedRecords {
+    let count = 0;
+    for (let at = 0; at < bytes.length;) {
+      const keyBytes = readUint32(bytes, at);
+      const size = readUint32(bytes, at + 4);
+      at += HEADER_BYTES;
+      if (keyBytes > size || at + size > bytes.length) {
+        throw new RangeError('a spooled record goes beyond its group');
+      }
+      if (count === this.#ends.length) this.#grow();
+      this.#keyStarts[count] = at;
+      this.#valueStarts[count] = at + keyBytes;
+      at += size;
+      this.#ends[count++] = at;
     }
-    if (count === capacity) {
-      capacity *= 2;
-      keyStarts = larger(keyStarts, capacity);
-      valueStarts = larger(valueStarts, capacity);
-      ends = larger(ends, capacity);
-    }
-    keyStarts[count] = at;
-    valueStarts[count] = at + keyBytes;
-    at += size;
-    ends[count++] = at;
+    return {
+      count,
+      keyStarts: this.#keyStarts,
+      valueStarts: this.#valueStarts,
+      ends: this.#ends,
+    };
   }
-  return { count, keyStarts, valueStarts, ends };
+
+  #grow(): void {
+    this.#keyStarts = twice(this.#keyStarts);
+    this.#valueStarts = twice(this.#valueStarts);
+    this.#ends = twice(this.#ends);
+  }
 }
 
-function larger(from: Uint32Array<ArrayBuffer>, capacity: number): Uint32Array<ArrayBuffer> {
-  const to = new Uint32Array(capacity);
+function twice(from: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
+  const to = new Uint32Array(2 * from.length);
   to.set(from);
   return to;
 }

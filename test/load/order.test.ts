@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { cutEvenly, KeyRanges } from '../../src/load/key-ranges.js';
 import { sameKey, sortRecords } from '../../src/load/sort-records.js';
-import { Grouping, readGroup } from '../../src/load/spool.js';
+import { Grouping, GroupReader } from '../../src/load/spool.js';
 import { packRecords, type Batch } from '../../src/transform/batch.js';
 import fc from '../support/fast-check.js';
 
@@ -17,6 +17,8 @@ const key = fc.oneof(
 const keys = fc
   .uniqueArray(key, { maxLength: 300, selector: (bytes) => Buffer.from(bytes).toString('hex') })
   .map((list) => list.map((bytes) => Buffer.from(bytes)));
+
+const reader = new GroupReader();
 
 function inOrder(list: readonly Buffer[]): Buffer[] {
   return list.toSorted((a, b) => Buffer.compare(a, b));
@@ -73,7 +75,7 @@ void describe('records in groups', () => {
         let at = 0;
         for (const [range, size] of sizes.entries()) {
           const group = bytes.subarray(at, at + size);
-          const { count, keyStarts, valueStarts, ends } = readGroup(group);
+          const { count, keyStarts, valueStarts, ends } = reader.read(group);
           for (let i = 0; i < count; i++) {
             assert.equal(ranges.rangeOf(group, keyStarts[i]!, valueStarts[i]!), range);
             const record = [
@@ -98,7 +100,7 @@ void describe('records in groups', () => {
       fc.property(keys, (all) => {
         const { bytes } = new Grouping().group(batchOf(all), new KeyRanges([]));
         const group = Buffer.from(bytes);
-        const records = readGroup(group);
+        const records = reader.read(group);
         const sorted = [...sortRecords(group, records)].map((place) =>
           group.toString('hex', records.keyStarts[place], records.valueStarts[place]),
         );
@@ -113,7 +115,7 @@ void describe('records in groups', () => {
   void it('that have one key are known', () => {
     const list = ['b', 'ab', 'b', 'a'].map((text) => Buffer.from(text));
     const { bytes } = new Grouping().group(batchOf(list), new KeyRanges([]));
-    const records = readGroup(Buffer.from(bytes));
+    const records = reader.read(Buffer.from(bytes));
     const [first, second, third, fourth] = sortRecords(Buffer.from(bytes), records);
     assert.equal(sameKey(bytes, records, first!, second!), false);
     assert.equal(sameKey(bytes, records, second!, third!), false);
@@ -122,9 +124,9 @@ void describe('records in groups', () => {
 
   void it('that are damaged are refused', () => {
     const { bytes } = new Grouping().group(batchOf([Buffer.from('key')]), new KeyRanges([]));
-    assert.throws(() => readGroup(bytes.subarray(0, bytes.length - 1)), RangeError);
+    assert.throws(() => reader.read(bytes.subarray(0, bytes.length - 1)), RangeError);
     const longer = Buffer.from(bytes);
     longer[3] = 0xff;
-    assert.throws(() => readGroup(longer), RangeError);
+    assert.throws(() => reader.read(longer), RangeError);
   });
 });
