@@ -4,12 +4,71 @@ import { BulkFile, openBulk, PageCounter, type PlacedRun } from '../../src/cache
 import { readState } from '../../src/cache/bulk/data-file.js';
 import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
 import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
-import type { BytesDatabase } from '../../src/cache/environment.js';
+import { Environment, type BytesDatabase } from '../../src/cache/environment.js';
 import { dataPath } from '../../src/cache/layout.js';
 import { findDamage } from '../../src/cache/lmdb-check.js';
 import type { Meta } from '../../src/cache/lmdb-format.js';
+import type { Random } from '../support/random.js';
 
 export type Entry = readonly [key: Buffer, value: Buffer];
+
+/** Makes an environment with these databases, all empty but for `meta`. */
+export async function makeEmpty(dir: string, names: readonly string[]): Promise<void> {
+  const environment = new Environment(dir, { unpublished: true });
+  for (const name of names) environment.database(name);
+  environment.transaction(() => {
+    environment.putSource('somewhere');
+  });
+  await environment.close();
+}
+
+export async function withEnvironment(
+  dir: string,
+  use: (environment: Environment) => void | Promise<void>,
+): Promise<void> {
+  const environment = new Environment(dir, { unpublished: true });
+  try {
+    await use(environment);
+  } finally {
+    await environment.close();
+  }
+}
+
+/** Records in ascending order of their keys, all of which differ. */
+export function randomEntries(
+  random: Random,
+  count: number,
+  keyBytes: readonly [number, number],
+  valueBytes: readonly [number, number],
+): Entry[] {
+  const keys = new Map<string, Buffer>();
+  while (keys.size < count) {
+    const key = randomBytes(random, random.int(...keyBytes));
+    key[0] = 0x10 + (key[0]! & 3);
+    keys.set(key.toString('latin1'), key);
+  }
+  return [...keys.values()]
+    .toSorted((a, b) => a.compare(b))
+    .map((key) => [key, randomBytes(random, random.int(...valueBytes))]);
+}
+
+export function randomBytes(random: Random, length: number): Buffer {
+  const bytes = Buffer.alloc(length);
+  for (let i = 0; i < length; i++) bytes[i] = random.int(0, 255);
+  return bytes;
+}
+
+/** Keys that have all but their end in common. */
+export function numbered(count: number, keyBytes: number, valueBytes: number): Entry[] {
+  return Array.from({ length: count }, (_, i) => {
+    const key = Buffer.alloc(keyBytes, 0x20);
+    key.writeUInt32BE(i, keyBytes - 4);
+    return [key, Buffer.alloc(valueBytes, i)];
+  });
+}
+
+/** What the child process loads. */
+export const LOADED = { r1: numbered(3000, 36, 350), i1: numbered(500, 1500, 20) };
 
 /** Packs records into runs of about so many bytes each. */
 export function packRuns(

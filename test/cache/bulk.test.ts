@@ -1,66 +1,52 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
+import fs, {
+  closeSync,
+  cpSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  truncateSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { syncBuiltinESMExports } from 'node:module';
 import { describe, it } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { Worker } from 'node:worker_threads';
+import { open } from 'lmdb';
+import { BulkFile, openBulk, PageCounter, type PlacedRun } from '../../src/cache/bulk/bulk-file.js';
+import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
+import { LeafRunBuilder, memoryOf } from '../../src/cache/bulk/leaf-run.js';
 import { Environment, type BytesDatabase } from '../../src/cache/environment.js';
+import { dataPath } from '../../src/cache/layout.js';
+import { readPageUse } from '../../src/cache/pinned-pages.js';
 import { preflight } from '../../src/cache/preflight.js';
 import { MAX_KEY_BYTES } from '../../src/transform/key-codec.js';
+import fc from '../support/fast-check.js';
 import { Random } from '../support/random.js';
 import { TempDirectory } from '../support/temp.js';
-import { assertHolds, assertSound, bulkLoad, type Entry } from './bulk-load.js';
+import {
+  assertHolds,
+  assertSound,
+  bulkLoad,
+  fileState,
+  LOADED,
+  makeEmpty,
+  numbered,
+  packRuns,
+  randomBytes,
+  randomEntries,
+  withEnvironment,
+  type Entry,
+} from './bulk-load.js';
+import type { ThreadOrder } from './bulk-thread.js';
 
-/** Makes an environment with these databases, all empty but for `meta`. */
-async function makeEmpty(dir: string, names: readonly string[]): Promise<void> {
-  const environment = new Environment(dir, { unpublished: true });
-  for (const name of names) environment.database(name);
-  environment.transaction(() => {
-    environment.putSource('somewhere');
-  });
-  await environment.close();
-}
-
-async function withEnvironment(
-  dir: string,
-  use: (environment: Environment) => void | Promise<void>,
-): Promise<void> {
-  const environment = new Environment(dir, { unpublished: true });
-  try {
-    await use(environment);
-  } finally {
-    await environment.close();
-  }
-}
-
-/** Records in ascending order of their keys, all of which differ. */
-function randomEntries(
-  random: Random,
-  count: number,
-  keyBytes: readonly [number, number],
-  valueBytes: readonly [number, number],
-): Entry[] {
-  const keys = new Map<string, Buffer>();
-  while (keys.size < count) {
-    const key = randomBytes(random, random.int(...keyBytes));
-    key[0] = 0x10 + (key[0]! & 3);
-    keys.set(key.toString('latin1'), key);
-  }
-  return [...keys.values()]
-    .toSorted((a, b) => a.compare(b))
-    .map((key) => [key, randomBytes(random, random.int(...valueBytes))]);
-}
-
-function randomBytes(random: Random, length: number): Buffer {
-  const bytes = Buffer.alloc(length);
-  for (let i = 0; i < length; i++) bytes[i] = random.int(0, 255);
-  return bytes;
-}
-
-/** Keys that have all but their end in common. */
-function numbered(count: number, keyBytes: number, valueBytes: number): Entry[] {
-  return Array.from({ length: count }, (_, i) => {
-    const key = Buffer.alloc(keyBytes, 0x20);
-    key.writeUInt32BE(i, keyBytes - 4);
-    return [key, Buffer.alloc(valueBytes, i)];
-  });
-}
+const BYTES = { encoding: 'binary', keyEncoding: 'binary' } as const;
+const STATS = ['treeLeafPageCount', 'overflowPages', 'entryCount', 'pageSize'];
 
 const random = new Random(7);
 const SHAPES: Readonly<Record<string, readonly Entry[]>> = {
@@ -154,7 +140,354 @@ void describe('a bulk load', () => {
       preflight(dir.path);
     }
   });
+
+  void it('fills the same leaves as LMDB does with records that are appended', async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.integer(),
+        fc.integer({ min: 0, max: 800 }),
+        fc.integer({ min: 1, max: 400 }),
+        fc.constantFrom(0, 30, 500, 2500, 20_000),
+        fc.constantFrom(4096, 8192, 32768, 65536),
+        async (seed, count, keyBytes, valueBytes, pageSize) => {
+          await using dir = await TempDirectory.make();
+          const choice = new Random(seed);
+          const entries = randomEntries(choice, count, [2, 1 + keyBytes], [0, valueBytes]);
+          const stats: unknown[] = [];
+          for (const kind of ['put', 'loaded']) {
+            const path = dir.join(kind);
+            await makeSized(path, pageSize, kind === 'put' ? entries : []);
+            if (kind === 'loaded') bulkLoad(path, { r1: entries }, { runBytes: Infinity });
+            assertSound(path);
+            await withEnvironment(path, (environment) => {
+              assertHolds(environment.rows(1), entries);
+              const found = environment.rows(1).getStats() as Record<string, unknown>;
+              stats.push(STATS.map((name) => found[name]));
+            });
+          }
+          assert.deepEqual(stats[1], stats[0]);
+        },
+      ),
+      { numRuns: 40 },
+    );
+  });
+
+  void it('can follow on another one, of other databases', async () => {
+    await using dir = await TempDirectory.make();
+    const names = Array.from({ length: 200 }, (_, i) => `r${i}`);
+    await makeEmpty(dir.path, names);
+    const entries = numbered(40, 36, 350);
+    // So many databases take several leaves to list, and each load replaces some of these.
+    for (let i = 0; i < names.length; i += 10) {
+      bulkLoad(dir.path, Object.fromEntries(names.slice(i, i + 10).map((name) => [name, entries])));
+      assertSound(dir.path);
+    }
+    await withEnvironment(dir.path, (environment) => {
+      for (const name of names) assertHolds(environment.database(name), entries);
+      environment.transaction(() => {
+        for (const name of names) environment.database(name).clearSync();
+      });
+    });
+    assertSound(dir.path);
+  });
+
+  void it('leaves no page lost', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1', 'r2']);
+    bulkLoad(
+      dir.path,
+      { r1: numbered(500, 36, 350), r2: numbered(50, 10, 9000) },
+      { gap: () => 3 },
+    );
+    const { lastPage, pageSize } = fileState(dir.path);
+    const use = readPageUse(dataPath(dir.path))!;
+    const free = use.freed.reduce((sum, { bytes }) => sum + bytes, 0);
+    const { free: list } = fileState(dir.path);
+    const listPages = list.branchPages + list.leafPages + list.overflowPages;
+    assert.equal(2 + use.dataBytes / pageSize + free / pageSize + listPages, lastPage + 1);
+  });
+
+  void it('is written by two threads at once', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    const target = openBulk(dir.path, ['r1']);
+    const counter = new PageCounter(target.nextPage);
+    const count = 6000;
+    const parts = await Promise.all(
+      [0, 1].map(async (part) => {
+        const order: ThreadOrder = {
+          dir: dir.path,
+          target,
+          pages: counter.memory,
+          count,
+          from: (part * count) / 2,
+          to: ((part + 1) * count) / 2,
+        };
+        const thread = new Worker(new URL('./bulk-thread.js', import.meta.url), {
+          workerData: order,
+        });
+        const [runs] = (await once(thread, 'message')) as [PlacedRun[]];
+        await once(thread, 'exit');
+        return runs;
+      }),
+    );
+    finishBulk(dir.path, target, [{ name: 'r1', runs: parts.flat() }], counter.next);
+    assertSound(dir.path);
+    await withEnvironment(dir.path, (environment) => {
+      assertHolds(environment.rows(1), numbered(count, 36, 350));
+    });
+  });
+
+  void it('takes runs that came from another thread', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    const entries = numbered(300, 20, 5000);
+    const target = openBulk(dir.path, ['r1']);
+    const counter = new PageCounter(target.nextPage);
+    const file = new BulkFile(dir.path, target);
+    const runs = packRuns(entries, target.pageSize, 100_000).map((run) => {
+      const received = structuredClone(run, { transfer: memoryOf(run) });
+      assert.equal(run.chunks[0]!.length, 0);
+      return file.write(received, counter.take(received.pageCount));
+    });
+    file.close();
+    finishBulk(dir.path, target, [{ name: 'r1', runs }], counter.next);
+    assertSound(dir.path);
+    await withEnvironment(dir.path, (environment) => {
+      assertHolds(environment.rows(1), entries);
+    });
+  });
+
+  void it('is read by another process while this one writes', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1', 'r2']);
+    const entries = randomEntries(new Random(3), 2000, [36, 36], [300, 400]);
+    bulkLoad(dir.path, { r1: entries });
+    const hash = createHash('sha256');
+    for (const [key, value] of entries) hash.update(key).update(value);
+    await withEnvironment(dir.path, async (environment) => {
+      const child = runChild('digest', dir.path, 'r1');
+      for (const [key, value] of entries) {
+        environment.transaction(() => {
+          environment.database('r2').putSync(key, value);
+        });
+      }
+      assert.equal((await child).stdout, hash.digest('hex'));
+      assertHolds(environment.database('r2'), entries);
+    });
+  });
 });
+
+void describe('a bulk load that is killed', () => {
+  for (const within of ['before', 'within']) {
+    void it(`leaves the old state or the new one: ${within} a write`, async () => {
+      const found = new Set<string>();
+      for (let call = 1; ; call++) {
+        await using dir = await TempDirectory.make();
+        await makeEmpty(dir.path, ['r1', 'i1']);
+        const { signal } = await runChild('load', dir.path, String(call), within);
+        preflight(dir.path);
+        assertSound(dir.path);
+        await withEnvironment(dir.path, (environment) => {
+          const isNew = environment.rows(1).getStats();
+          found.add(`${signal}: ${(isNew as { entryCount: number }).entryCount}`);
+        });
+        if (found.has('null: 3000')) break;
+        if (![...found].at(-1)!.endsWith(' 3000')) bulkLoad(dir.path, LOADED);
+        assertSound(dir.path);
+        await withEnvironment(dir.path, (environment) => {
+          assertHolds(environment.rows(1), LOADED.r1);
+          assertHolds(environment.indexes(1), LOADED.i1);
+        });
+      }
+      assert.deepEqual([...found], ['SIGKILL: 0', 'SIGKILL: 3000', 'null: 3000']);
+    });
+  }
+
+  void it('leaves one of both states on disk, whatever of the last writes was lost', async () => {
+    await using dir = await TempDirectory.make();
+    mkdirSync(dir.join('made'));
+    await makeEmpty(dir.join('made'), ['r1', 'i1']);
+    const base = readFileSync(dataPath(dir.join('made')));
+    const steps = recordSteps(() => bulkLoad(dir.join('made'), LOADED, { runBytes: 100_000 }));
+    const choice = new Random(5);
+    const found = new Set<number>();
+    for (let image = 0; image < 60; image++) {
+      // Up to one step all is on disk that was flushed, and of the rest any part.
+      const end = choice.int(1, steps.length);
+      const flushed = steps.slice(0, end).lastIndexOf('flush');
+      const path = dir.join(String(image));
+      cpSync(dir.join('made'), path, { recursive: true });
+      writeFileSync(dataPath(path), base);
+      const fd = openSync(dataPath(path), 'r+');
+      for (const [i, step] of steps.slice(0, end).entries()) {
+        if (step === 'flush' || (i > flushed && choice.chance(0.5))) continue;
+        writeSync(fd, step.bytes, 0, step.bytes.length, step.at);
+      }
+      closeSync(fd);
+      preflight(path);
+      const environment = new Environment(path);
+      const entries = Array.from(environment.rows(1).getKeys()).length;
+      found.add(entries);
+      if (entries > 0) assertHolds(environment.indexes(1), LOADED.i1);
+      environment.transaction(() => {
+        environment.rows(1).putSync(Buffer.from([0x40]), Buffer.alloc(100));
+      });
+      await environment.close();
+      assertSound(path);
+      rmSync(path, { recursive: true });
+    }
+    assert.deepEqual([...found].toSorted(), [0, 3000]);
+  });
+});
+
+void describe('a bulk load is refused', () => {
+  const entries = numbered(100, 20, 300);
+  const refused = (message: RegExp) => ({ code: 'CACHE_CORRUPT', message });
+
+  void it('for a database that has records, or is not there', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    assert.throws(() => openBulk(dir.path, ['r1', 'r2']), refused(/has no database "r2"/));
+    assert.throws(() => openBulk(dir.path, ['meta']), refused(/"meta" has records already/));
+    bulkLoad(dir.path, { r1: entries });
+    assert.throws(() => bulkLoad(dir.path, { r1: entries }), refused(/"r1" has records already/));
+    assertSound(dir.path);
+  });
+
+  void it('for runs that are not in order, overlap, or were not written', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    const target = openBulk(dir.path, ['r1']);
+    const file = new BulkFile(dir.path, target);
+    const counter = new PageCounter(target.nextPage);
+    const [first, second, third] = packRuns(entries, target.pageSize, 4096 * 3).map((run) =>
+      file.write(run, counter.take(run.pageCount)),
+    ) as [PlacedRun, PlacedRun, PlacedRun];
+    file.close();
+    const finish = (runs: PlacedRun[], nextPage = counter.next) => {
+      finishBulk(dir.path, target, [{ name: 'r1', runs }], nextPage);
+    };
+    assert.throws(() => finish([second, first]), refused(/not in the order of their keys/));
+    assert.throws(() => finish([first, first]), refused(/two runs have page/));
+    assert.throws(() => finish([{ ...first, base: 1 }]), refused(/two runs have page/));
+    assert.throws(() => finish([first, third], third.base), refused(/reach beyond page/));
+    const far = { ...third, base: third.base + 10_000 };
+    assert.throws(() => finish([first, far], far.base + 100), refused(/reach beyond page/));
+    assert.throws(() => finish([{ ...first, pageSize: 8192 }]), refused(/pages of 8192 bytes/));
+    assert.equal(fileState(dir.path).transaction, BigInt(target.transaction - 1));
+    finish([first, third]);
+    assertSound(dir.path);
+  });
+
+  void it('when the file was written meanwhile', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    const target = openBulk(dir.path, ['r1']);
+    const file = new BulkFile(dir.path, target);
+    const [run] = packRuns(entries, target.pageSize, Infinity);
+    const placed = file.write(run!, target.nextPage);
+    file.close();
+    await withEnvironment(dir.path, (environment) => {
+      environment.transaction(() => {
+        environment.putSource('elsewhere');
+      });
+    });
+    const tables = [{ name: 'r1', runs: [placed] }];
+    assert.throws(
+      () => finishBulk(dir.path, target, tables, target.nextPage + placed.pageCount),
+      refused(/was changed while/),
+    );
+    assertSound(dir.path);
+  });
+
+  void it('for a file that is cut short, but not for one that goes on behind its last page', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1']);
+    const path = dataPath(dir.path);
+    const { size } = fileState(dir.path);
+    const whole = readFileSync(path);
+    truncateSync(path, size - 4096);
+    assert.throws(() => openBulk(dir.path, ['r1']), refused(/the file ends|it ends|is not there/));
+    truncateSync(path, 100);
+    assert.throws(() => openBulk(dir.path, ['r1']), refused(/meta page is damaged/));
+    writeFileSync(path, Buffer.concat([whole, Buffer.alloc(50_001, 7)]));
+    bulkLoad(dir.path, { r1: entries.slice(0, 5) });
+    const { size: after, lastPage } = fileState(dir.path);
+    assert.equal(after, (lastPage + 1) * 4096);
+    assertSound(dir.path);
+  });
+
+  void it('for keys that LMDB does not take, or that are not in order', () => {
+    const invalid = { code: 'KEY_INVALID' };
+    const builder = new LeafRunBuilder(4096);
+    const add = (key: Buffer) =>
+      builder.add(Buffer.concat([key, Buffer.of(1)]), 0, key.length, key.length + 1);
+    add(Buffer.from('b'));
+    for (const key of ['b', 'a', 'a1', '']) assert.throws(() => add(Buffer.from(key)), invalid);
+    assert.throws(() => add(Buffer.alloc(MAX_KEY_BYTES + 1, 'c')), invalid);
+    add(Buffer.from('b\0'));
+    assert.throws(() => add(Buffer.from('b')), invalid);
+    add(Buffer.alloc(MAX_KEY_BYTES, 'c'));
+    const run = builder.finish();
+    assert.equal(run.entries, 3);
+    assert.deepEqual(Buffer.from(run.lastKey), Buffer.alloc(MAX_KEY_BYTES, 'c'));
+    add(Buffer.from('a'));
+    assert.equal(builder.finish().entries, 1);
+    assert.equal(builder.finish().entries, 0);
+  });
+});
+
+/** Makes an environment whose pages have this size, with records put in order. */
+async function makeSized(path: string, pageSize: number, entries: readonly Entry[]): Promise<void> {
+  const root = open<Buffer, Buffer>(path, { ...BYTES, noSubdir: false, maxDbs: 8, pageSize });
+  root.openDB('meta', BYTES);
+  const rows = root.openDB<Buffer, Buffer>('r1', BYTES);
+  root.transactionSync(() => {
+    for (const [key, value] of entries) rows.putSync(key, value, { append: true });
+  });
+  await root.close();
+}
+
+/** What the bulk load does to the file, in its order. */
+function recordSteps(load: () => void): (Write | 'flush')[] {
+  const steps: (Write | 'flush')[] = [];
+  const { writeSync: write, fsyncSync: flush } = fs;
+  fs.writeSync = ((fd: number, bytes: Uint8Array, offset: number, length: number, at: number) => {
+    steps.push({ at, bytes: Buffer.from(bytes.subarray(offset, offset + length)) });
+    return write(fd, bytes, offset, length, at);
+  }) as typeof write;
+  fs.fsyncSync = (fd) => {
+    steps.push('flush');
+    flush(fd);
+  };
+  syncBuiltinESMExports();
+  try {
+    load();
+  } finally {
+    Object.assign(fs, { writeSync: write, fsyncSync: flush });
+    syncBuiltinESMExports();
+  }
+  return steps;
+}
+
+interface Write {
+  readonly at: number;
+  readonly bytes: Buffer;
+}
+
+const CHILD = fileURLToPath(new URL('./bulk-child.js', import.meta.url));
+
+async function runChild(
+  ...args: readonly string[]
+): Promise<{ signal: NodeJS.Signals | null; stdout: string }> {
+  const child = spawn(process.execPath, [CHILD, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
+  let stdout = '';
+  child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()));
+  const [code, signal] = (await once(child, 'close')) as [number | null, NodeJS.Signals | null];
+  assert.ok(code === 0 || signal === 'SIGKILL', `the child ended with ${code ?? signal}`);
+  return { signal, stdout };
+}
 
 function sorted(entries: ReadonlyMap<string, Buffer>): Entry[] {
   return [...entries]
