@@ -337,7 +337,10 @@ void describe('a bulk load that is killed', () => {
       assertSound(path);
       rmSync(path, { recursive: true });
     }
-    assert.deepEqual([...found].toSorted((a, b) => a - b), [0, 3000]);
+    assert.deepEqual(
+      [...found].toSorted((a, b) => a - b),
+      [0, 3000],
+    );
   });
 });
 
