@@ -304,6 +304,30 @@ void describe('a bulk load that is killed', () => {
     });
   }
 
+  void it('leaves a file that LMDB goes on with', async () => {
+    await using dir = await TempDirectory.make();
+    await makeEmpty(dir.path, ['r1', 'i1']);
+    const target = openBulk(dir.path, ['i1']);
+    const file = new BulkFile(dir.path, target);
+    let next = target.nextPage;
+    for (const run of packRuns(LOADED.i1, target.pageSize, 100_000)) {
+      next = file.write(run, next).base + run.pageCount;
+    }
+    file.close();
+    await withEnvironment(dir.path, (environment) => {
+      environment.transaction(() => {
+        for (const [key, value] of LOADED.r1.slice(0, 500)) environment.rows(1).putSync(key, value);
+      });
+    });
+    assertSound(dir.path);
+    bulkLoad(dir.path, { i1: LOADED.i1 });
+    assertSound(dir.path);
+    await withEnvironment(dir.path, (environment) => {
+      assertHolds(environment.rows(1), LOADED.r1.slice(0, 500));
+      assertHolds(environment.indexes(1), LOADED.i1);
+    });
+  });
+
   void it('leaves one of both states on disk, whatever of the last writes was lost', async () => {
     await using dir = await TempDirectory.make();
     mkdirSync(dir.join('made'));

@@ -34,11 +34,15 @@ export function readPage(fd: number, path: string, pageSize: number, number: num
   throw unusable(path, `it ends within page ${number}`);
 }
 
+/** Linux writes less than 2 GiB at once. */
+const LARGEST_WRITE = 2 ** 30;
+
 /** @throws {CacheError} `CACHE_FULL` or `CACHE_IO`. */
 export function writeFully(fd: number, path: string, bytes: Uint8Array, position: number): void {
   try {
     for (let written = 0; written < bytes.length;) {
-      written += writeSync(fd, bytes, written, bytes.length - written, position + written);
+      const length = Math.min(bytes.length - written, LARGEST_WRITE);
+      written += writeSync(fd, bytes, written, length, position + written);
     }
   } catch (error) {
     throw cacheIoError(error, path);

@@ -61,8 +61,8 @@ export function memoryOf(run: LeafRun): ArrayBuffer[] {
 }
 
 const CHUNK_BYTES = 1024 * 1024;
-/** From here on native code copies faster than a loop. */
-const LONG = 512;
+/** Up to here a loop beats the calls into native code. */
+const SHORT = 32;
 const INITIAL_LEAVES = 1024;
 const INITIAL_SEPARATOR_BYTES = 16 * INITIAL_LEAVES;
 
@@ -118,9 +118,6 @@ export class LeafRunBuilder {
   #keyAt = 0;
   #keyBytes = 0;
 
-  #source: Uint8Array = new Uint8Array(0);
-  #sourceView: DataView = new DataView(new ArrayBuffer(0));
-
   constructor(pageSize: number) {
     this.#pageSize = pageSize;
     this.#room = pageSize - PAGE_HEADER_BYTES;
@@ -141,14 +138,12 @@ export class LeafRunBuilder {
   }
 
   /**
-   * Adds the record whose key and value follow each other in `source`. Keep `source` the same object over many records:
-   * a new one costs an allocation.
+   * Adds the record whose key and value follow each other in `source`.
    *
    * @throws {CacheError} `KEY_INVALID` when the key is empty, too long, or not greater than the last one; the run is as
    *   it was.
    */
   add(source: Uint8Array, keyStart: number, valueStart: number, end: number): void {
-    if (source !== this.#source) this.#useSource(source);
     const keyBytes = valueStart - keyStart;
     if (keyBytes <= 0 || keyBytes > this.#largestKey) throw unfitKey(keyBytes, this.#largestKey);
     const common = this.#entries === 0 ? keyBytes : this.#commonBytes(source, keyStart, keyBytes);
@@ -160,7 +155,7 @@ export class LeafRunBuilder {
     if (this.#upper - this.#lower < nodeBytes + 2) {
       this.#beginLeaf(source, keyStart, Math.min(common + 1, keyBytes));
     }
-    const { bytes, words, view } = this.#leaf;
+    const { bytes, words } = this.#leaf;
     const upper = this.#upper - nodeBytes;
     const node = this.#leafAt + PAGE_HEADER_BYTES + upper;
     words[(this.#leafAt + PAGE_HEADER_BYTES + this.#lower) >> 1] = upper;
@@ -177,10 +172,10 @@ export class LeafRunBuilder {
     // What follows overwrites it but for the byte that makes the node's size even.
     bytes[node + nodeBytes - 1] = 0;
     if (isBig) {
-      copy(bytes, view, key, source, this.#sourceView, keyStart, valueStart);
+      copy(bytes, key, source, keyStart, valueStart);
       this.#addBig(key + keyBytes, source, valueStart, end);
     } else {
-      copy(bytes, view, key, source, this.#sourceView, keyStart, end);
+      copy(bytes, key, source, keyStart, end);
     }
     this.#keyAt = key;
     this.#keyBytes = keyBytes;
@@ -234,12 +229,6 @@ export class LeafRunBuilder {
     this.#entries = 0;
     this.#lower = 0;
     this.#upper = 0;
-    this.#useSource(new Uint8Array(0));
-  }
-
-  #useSource(source: Uint8Array): void {
-    this.#source = source;
-    this.#sourceView = new DataView(source.buffer, source.byteOffset, source.length);
   }
 
   /** How many bytes a key has in common with the one before, which it must be greater than. */
@@ -297,7 +286,7 @@ export class LeafRunBuilder {
     words[(at + AT_PAGE_FLAGS - 2) >> 1] = 0;
     words[(at + AT_PAGE_FLAGS) >> 1] = IS_OVERFLOW;
     view.setUint32(at + AT_OVERFLOW_PAGES, pages, true);
-    bytes.set(source.subarray(valueStart, end), at + PAGE_HEADER_BYTES);
+    copy(bytes, at + PAGE_HEADER_BYTES, source, valueStart, end);
     bytes.fill(0, at + PAGE_HEADER_BYTES + end - valueStart, at + pages * this.#pageSize);
 
     this.#references.push(this.#leafChunk, referenceAt, first);
@@ -348,28 +337,19 @@ function grown(numbers: Uint32Array, length: number): Uint32Array<ArrayBuffer> {
   return larger;
 }
 
-/** Copies bytes, of which a record has some hundred: then a loop beats the call into native code. */
 function copy(
   target: Uint8Array,
-  targetView: DataView,
   at: number,
   source: Uint8Array,
-  sourceView: DataView,
   start: number,
   end: number,
 ): void {
-  if (end - start > LONG) {
-    target.set(source.subarray(start, end), at);
+  if (end - start > SHORT) {
+    // Cheaper than `subarray`, which looks for the class to make.
+    target.set(new Uint8Array(source.buffer, source.byteOffset + start, end - start), at);
     return;
   }
-  let from = start;
-  for (; from + 16 <= end; from += 16, at += 16) {
-    targetView.setInt32(at, sourceView.getInt32(from, true), true);
-    targetView.setInt32(at + 4, sourceView.getInt32(from + 4, true), true);
-    targetView.setInt32(at + 8, sourceView.getInt32(from + 8, true), true);
-    targetView.setInt32(at + 12, sourceView.getInt32(from + 12, true), true);
-  }
-  while (from < end) target[at++] = source[from++]!;
+  while (start < end) target[at++] = source[start++]!;
 }
 
 function unfitKey(bytes: number, limit: number): CacheError {
