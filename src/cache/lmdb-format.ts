@@ -1,6 +1,6 @@
 /**
- * The data file of lmdb-js, as far as it is needed to tell a sound one from a damaged one: a file of pages, the first
- * two of which (meta pages) say where the trees begin. All numbers are little-endian.
+ * The data file of lmdb-js, as far as it is needed to tell a sound one from a damaged one, and to load records in bulk: a
+ * file of pages, the first two of which (meta pages) say where the trees begin. All numbers are little-endian.
  *
  * The layout is that of `mdb.c` in lmdb-js's fork of LMDB (`MDB_page_header`, `MDB_meta`, `MDB_db`, `MDB_node`,
  * `MDB_ovpage`, `MDB_IDL`), which differs from LMDB's own: each page names the transaction that wrote it.

@@ -30,7 +30,7 @@ function dieAt(n: number, isWithin: boolean): void {
 
 function loadAndDie(dir: string, n: number, isWithin: boolean): void {
   dieAt(n, isWithin);
-  bulkLoad(dir, LOADED, { runBytes: 400_000 });
+  bulkLoad(dir, LOADED, { runBytes: 250_000 });
 }
 
 /** Says what a reader finds in a database, in one line. */

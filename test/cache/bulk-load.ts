@@ -68,7 +68,7 @@ export function numbered(count: number, keyBytes: number, valueBytes: number): E
 }
 
 /** What the child process loads. */
-export const LOADED = { r1: numbered(3000, 36, 350), i1: numbered(500, 1500, 20) };
+export const LOADED = { r1: numbered(1000, 36, 350), i1: numbered(120, 1500, 20) };
 
 /** Packs records into runs of about so many bytes each. */
 export function packRuns(

@@ -24,7 +24,8 @@ export interface BulkTable {
  *
  * @param nextPage the first page that was not reserved for a run.
  * @throws {CacheError} `CACHE_CORRUPT` when the file was changed meanwhile, a database is not empty, or the runs do not
- *   belong together; `CACHE_FULL`, `CACHE_IO`. The file's state is as it was.
+ *   belong together; `CACHE_FULL`, `CACHE_IO`. The file's state is as it was, or else, where the new one could not be
+ *   forced to disk, the new one.
  */
 export function finishBulk(
   generationDir: string,
