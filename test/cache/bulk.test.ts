@@ -417,6 +417,10 @@ void describe('a bulk load is refused', () => {
     const [first, second, third] = packRuns(entries, target.pageSize, 4096 * 3).map((run) =>
       file.write(run, counter.take(run.pageCount)),
     ) as [PlacedRun, PlacedRun, PlacedRun];
+    const [other] = packRuns(entries, 8192, Infinity);
+    assert.throws(() => file.write(other!, counter.next), refused(/have 4096 bytes, not 8192/));
+    const [run] = packRuns(entries, target.pageSize, Infinity);
+    assert.throws(() => file.write(run!, target.nextPage - 1), refused(/is in use/));
     file.close();
     const finish = (runs: PlacedRun[], nextPage = counter.next) => {
       finishBulk(dir.path, target, [{ name: 'r1', runs }], nextPage);
@@ -427,7 +431,6 @@ void describe('a bulk load is refused', () => {
     assert.throws(() => finish([first, third], third.base), refused(/reach beyond page/));
     const far = { ...third, base: third.base + 10_000 };
     assert.throws(() => finish([first, far], far.base + 100), refused(/reach beyond page/));
-    assert.throws(() => finish([{ ...first, pageSize: 8192 }]), refused(/pages of 8192 bytes/));
     assert.equal(fileState(dir.path).transaction, BigInt(target.transaction - 1));
     finish([first, third]);
     assertSound(dir.path);

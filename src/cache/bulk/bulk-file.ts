@@ -88,9 +88,15 @@ export class BulkFile {
   /**
    * Writes a run's pages from page `base` on: a place that was reserved for them alone. May be tried again.
    *
-   * @throws {CacheError} `CACHE_FULL` or `CACHE_IO`.
+   * @throws {CacheError} `CACHE_FULL` or `CACHE_IO`; `CACHE_CORRUPT` when the run would not fit, or lie in the file's
+   *   present state.
    */
   write(run: LeafRun, base: number): PlacedRun {
+    const { pageSize, nextPage } = this.#target;
+    if (run.pageSize !== pageSize) {
+      throw unusable(this.#path, `its pages have ${pageSize} bytes, not ${run.pageSize}`);
+    }
+    if (base < nextPage) throw unusable(this.#path, `page ${base} is in use`);
     const { chunks, references: _, ...outline } = run;
     placeRun(run, base, this.#target.transaction);
     let at = base * run.pageSize;

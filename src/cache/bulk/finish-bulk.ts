@@ -106,9 +106,6 @@ class Commit {
     for (const run of runs) {
       const { separators, separatorEnds, leafNumbers } = run;
       const firstKey = separators.subarray(0, separatorEnds[0]);
-      if (run.pageSize !== this.#meta.pageSize) {
-        throw unusable(this.#path, `a run of ${name} has pages of ${run.pageSize} bytes`);
-      }
       if (lastKey !== null && Buffer.compare(lastKey, firstKey) >= 0) {
         throw unusable(this.#path, `the runs of ${name} are not in the order of their keys`);
       }
