@@ -1,6 +1,6 @@
 /**
- * The data file of lmdb-js, as far as it is needed to tell a sound one from a damaged one: a file of pages, the first
- * two of which (meta pages) say where the trees begin. All numbers are little-endian.
+ * The data file of lmdb-js, as far as it is needed to tell a sound one from a damaged one, and to load records in bulk: a
+ * file of pages, the first two of which (meta pages) say where the trees begin. All numbers are little-endian.
  *
  * The layout is that of `mdb.c` in lmdb-js's fork of LMDB (`MDB_page_header`, `MDB_meta`, `MDB_db`, `MDB_node`,
  * `MDB_ovpage`, `MDB_IDL`), which differs from LMDB's own: each page names the transaction that wrote it.
@@ -11,6 +11,8 @@ export const DATA_VERSION = 2;
 export const META_PAGES = 2;
 /** What a database without pages has as its root. */
 const NO_PAGE = 0xffff_ffff_ffff_ffffn;
+/** Of a tree's flags: the state that it belongs to may not have reached the disk yet. */
+const IS_UNFLUSHED = 0x1000;
 
 // Page: u64 number, u64 transaction, u16 pad, u16 flags, then u16 lower and u16 upper, or u32 pages of an overflow.
 export const PAGE_HEADER_BYTES = 24;
@@ -36,6 +38,7 @@ export const TREE_BYTES = 48;
 
 const AT_META_MAGIC = PAGE_HEADER_BYTES;
 const AT_META_VERSION = PAGE_HEADER_BYTES + 4;
+const AT_TREE_FLAGS = 4;
 const AT_FREE_TREE = PAGE_HEADER_BYTES + 24;
 const AT_MAIN_TREE = AT_FREE_TREE + TREE_BYTES;
 const AT_LAST_PAGE = AT_MAIN_TREE + TREE_BYTES;
@@ -66,6 +69,21 @@ export interface Meta {
   readonly free: Tree;
   /** The named databases. */
   readonly main: Tree;
+}
+
+/** Bytes that a node may take in a leaf: the value of a larger one lies on overflow pages (`me_nodemax`). */
+export function largestNode(pageSize: number): number {
+  return (((pageSize - PAGE_HEADER_BYTES) >> 1) & ~1) - 2;
+}
+
+/** Pages that a value takes that lies on overflow pages (`OVPAGES`). */
+export function overflowPagesOf(valueBytes: number, pageSize: number): number {
+  return Math.floor((PAGE_HEADER_BYTES - 1 + valueBytes) / pageSize) + 1;
+}
+
+/** A node takes an even number of bytes. */
+export function even(bytes: number): number {
+  return bytes + (bytes & 1);
 }
 
 /** @returns null for bytes that are no meta page. */
@@ -99,7 +117,7 @@ export function parseTree(bytes: Buffer, at: number): Tree {
   };
 }
 
-/** Changes what a record of {@link TREE_BYTES} says, but for its flags. */
+/** Changes what a record of {@link TREE_BYTES} says of its tree; the kind of the tree stays. */
 export function writeTree(bytes: Buffer, at: number, tree: Tree): void {
   bytes.writeUInt16LE(tree.depth, at + 6);
   const counts = [tree.branchPages, tree.leafPages, tree.overflowPages, tree.entries];
@@ -107,7 +125,12 @@ export function writeTree(bytes: Buffer, at: number, tree: Tree): void {
   bytes.writeBigUInt64LE(tree.root === null ? NO_PAGE : BigInt(tree.root), at + 40);
 }
 
-/** Changes the last page that a meta page tells. */
-export function writeLastPage(bytes: Buffer, page: number): void {
-  bytes.writeBigUInt64LE(BigInt(page), AT_LAST_PAGE);
+/** Makes the bytes of a meta page those of another state, one that is on disk. */
+export function writeMeta(bytes: Buffer, meta: Omit<Meta, 'pageSize'>): void {
+  const flags = bytes.readUInt16LE(AT_FREE_TREE + AT_TREE_FLAGS);
+  bytes.writeUInt16LE(flags & ~IS_UNFLUSHED, AT_FREE_TREE + AT_TREE_FLAGS);
+  writeTree(bytes, AT_FREE_TREE, meta.free);
+  writeTree(bytes, AT_MAIN_TREE, meta.main);
+  bytes.writeBigUInt64LE(BigInt(meta.lastPage), AT_LAST_PAGE);
+  bytes.writeBigUInt64LE(meta.transaction, AT_TRANSACTION);
 }

@@ -1,3 +1,4 @@
+import type { PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { SourceRef, SpareMemory } from '../pipeline/messages.js';
 import type { SourceConnection } from '../source/connection.js';
 import { outlineTable, readRange } from '../source/file-scan.js';
@@ -7,7 +8,7 @@ import { KeyRanges } from './key-ranges.js';
 import { PageWriter } from './page-writer.js';
 import { sameKey, sortRecords } from './sort-records.js';
 import { Grouping, GroupReader, readParts, writeGroups } from './spool.js';
-import type { LoadTasks, PackedRange, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
+import type { LoadTasks, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
 type Response<Name extends keyof LoadTasks> = Promise<LoadTasks[Name]['response']>;
@@ -72,10 +73,10 @@ export class LoadHost {
   }
 
   async pack({ source, ...request }: Request<'pack'>): Response<'pack'> {
-    return await this.#on(source, () => Promise.resolve({ packed: this.#pack(request) }));
+    return await this.#on(source, () => Promise.resolve({ runs: this.#pack(request) }));
   }
 
-  #pack({ spool, file, parts, pages }: Omit<Request<'pack'>, 'source'>): PackedRange | null {
+  #pack({ spool, file, parts, pages }: Omit<Request<'pack'>, 'source'>): PlacedRun[] | null {
     const group = this.#readGroup(spool, file, parts);
     const records = this.#records.read(group);
     const places = sortRecords(group, records);

@@ -1,4 +1,5 @@
 import { rm } from 'node:fs/promises';
+import { PageCounter, type PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
 import { makeDirectory } from '../cache/files.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
@@ -9,7 +10,7 @@ import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly } from './key-ranges.js';
 import { fileOfRange, spoolFile } from './spool.js';
-import type { LoadTasks, PackedRange, PagesRef, SpoolPart, SpoolRef } from './tasks.js';
+import type { LoadTasks, PagesRef, SpoolPart, SpoolRef } from './tasks.js';
 
 /** A table with fewer rows is read in its order: that is not slower then. */
 const MIN_ROWS = 20_000;
@@ -75,7 +76,7 @@ class TableLoad {
     this.#context = context;
     this.#plan = plan;
     this.#tableId = tableId;
-    this.#spool = { dir: spoolPath(context.generation.dir), taken: counters(0, 1) };
+    this.#spool = { dir: spoolPath(context.generation.dir), taken: counters(1) };
     const { pool, maxBytesInFlight } = context;
     const share = Math.floor(maxBytesInFlight / (COPIES * pool.readerThreads));
     this.#rangeBytes = Math.max(MIN_RANGE_BYTES, Math.min(MAX_RANGE_BYTES, share));
@@ -90,7 +91,7 @@ class TableLoad {
       wanted,
     );
     const files = Math.min(MAX_FILES, keys.length + 1);
-    this.#spool = { ...this.#spool, taken: counters(0, files) };
+    this.#spool = { ...this.#spool, taken: counters(files) };
     await makeDirectory(this.#spool.dir);
     const spooled = await this.#spoolRows(outline.cuts, keys);
     return spooled && (await this.#pack(spooled));
@@ -163,9 +164,10 @@ class TableLoad {
   async #pack(parts: readonly SpoolPart[][]): Promise<TableCheckpoint | null> {
     const { pool, source, generation } = this.#context;
     const tableId = this.#tableId;
-    const begun = await pool.write('beginLoad', { generation });
-    const pages: PagesRef = { ...begun, nextPage: counters(begun.nextPage, 1) };
-    const packed: PackedRange[] = [];
+    const begun = await pool.write('beginLoad', { generation, tableId });
+    const counter = new PageCounter(begun.target.nextPage);
+    const pages: PagesRef = { dir: generation.dir, ...begun, taken: counter.memory };
+    const packed: (readonly PlacedRun[])[] = [];
     const waiting = [...parts.keys()];
     const files = this.#spool.taken.length;
     const left = Array.from({ length: files }, () => 0);
@@ -176,9 +178,9 @@ class TableLoad {
       if (at === undefined || !isSettled) return false;
       const file = fileOfRange(at, parts.length, files);
       const request = { source, spool: this.#spool, file, parts: parts[at]!, pages };
-      const { packed: range } = await pool.read('pack', request);
-      if (range === null) isSettled = false;
-      else packed[at] = range;
+      const { runs } = await pool.read('pack', request);
+      if (runs === null) isSettled = false;
+      else packed[at] = runs;
       left[file]!--;
       // The memory of its pages is soon that of others.
       if (left[file] === 0) await rm(spoolFile(this.#spool.dir, file), { force: true });
@@ -189,8 +191,9 @@ class TableLoad {
     const { checkpoint } = await pool.write('endLoad', {
       generation,
       tableId,
-      lastPage: Number(Atomics.load(pages.nextPage, 0)) - 1,
-      packed,
+      target: begun.target,
+      nextPage: counter.next,
+      runs: packed.flat(),
       rejected: this.#rejected,
       ...this.#counts,
     });
@@ -217,6 +220,6 @@ class TableLoad {
 
 type Spooled = NonNullable<LoadTasks['spool']['response']['spooled']>;
 
-function counters(start: number, count: number): BigInt64Array<SharedArrayBuffer> {
-  return new BigInt64Array(new SharedArrayBuffer(8 * count)).fill(BigInt(start));
+function counters(count: number): BigInt64Array<SharedArrayBuffer> {
+  return new BigInt64Array(new SharedArrayBuffer(8 * count));
 }

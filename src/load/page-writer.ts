@@ -1,37 +1,45 @@
-import { closeSync, openSync } from 'node:fs';
-import { writeAll } from '../cache/bulk/bulk-file.js';
+import { BulkFile, PageCounter, type BulkTarget, type PlacedRun } from '../cache/bulk/bulk-file.js';
 import { LeafRunBuilder } from '../cache/bulk/leaf-run.js';
-import { cacheIoError } from '../cache/files.js';
 import type { GroupedRecords } from './spool.js';
-import type { PackedRange, PagesRef } from './tasks.js';
+import type { PagesRef } from './tasks.js';
 
 /** Writes records as pages of LMDB. Keeps its memory for the next ones. */
 export class PageWriter {
   #builder: LeafRunBuilder | null = null;
   #pageSize = 0;
 
-  /** @param places the records in the order of their keys. */
-  write(pages: PagesRef, bytes: Buffer, records: GroupedRecords, places: Uint32Array): PackedRange {
-    const builder = this.#builderFor(pages.pageSize);
-    builder.start();
-    build(builder, bytes, records, places);
-    const count = builder.pageCount;
-    const first = Number(Atomics.add(pages.nextPage, 0, BigInt(count)));
-    const placed = builder.place(first, pages.transaction);
+  /**
+   * @param places the records in the order of their keys.
+   * @throws {CacheError} `KEY_INVALID`, `CACHE_FULL`, `CACHE_IO`.
+   */
+  write(
+    { dir, target, taken }: PagesRef,
+    bytes: Buffer,
+    records: GroupedRecords,
+    places: Uint32Array,
+  ): PlacedRun[] {
+    const builder = this.#builderFor(target);
+    const counter = new PageCounter(taken);
+    const file = new BulkFile(dir, target);
+    const runs: PlacedRun[] = [];
     try {
-      const fd = openSync(pages.path, 'r+');
-      try {
-        writeAll(fd, placed.pages, first * pages.pageSize);
-      } finally {
-        closeSync(fd);
+      for (let from = 0; from < places.length;) {
+        from = addUntilFull(builder, bytes, records, places, from);
+        const run = builder.finish();
+        runs.push(file.write(run, counter.take(run.pageCount)));
+        builder.recycle(run);
       }
     } catch (error) {
-      throw cacheIoError(error, pages.path);
+      // What was begun is not to be found in the next run.
+      this.#builder = null;
+      throw error;
+    } finally {
+      file.close();
     }
-    return { run: placed.run };
+    return runs;
   }
 
-  #builderFor(pageSize: number): LeafRunBuilder {
+  #builderFor({ pageSize }: BulkTarget): LeafRunBuilder {
     if (this.#builder === null || this.#pageSize !== pageSize) {
       this.#builder = new LeafRunBuilder(pageSize);
       this.#pageSize = pageSize;
@@ -40,16 +48,18 @@ export class PageWriter {
   }
 }
 
-function build(
+/** Adds records from a place on, and returns the place of the first that is not in the run. */
+function addUntilFull(
   builder: LeafRunBuilder,
   bytes: Buffer,
   { keyStarts, valueStarts, ends }: GroupedRecords,
   places: Uint32Array,
-): void {
-  for (let i = 0; i < places.length; i++) {
-    const place = places[i]!;
-    builder.add(bytes, keyStarts[place]!, valueStarts[place]!, ends[place]!);
+  from: number,
+): number {
+  let at = from;
+  while (at < places.length && !builder.isFull) {
+    const record = places[at++]!;
+    builder.add(bytes, keyStarts[record]!, valueStarts[record]!, ends[record]!);
   }
-  const last = places.length === 0 ? null : places[places.length - 1]!;
-  builder.end(bytes, last === null ? null : { start: keyStarts[last]!, end: valueStarts[last]! });
+  return at;
 }

@@ -1,6 +1,6 @@
 import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
-import { writeAll } from '../cache/bulk/bulk-file.js';
+import { writeFully } from '../cache/bulk/data-file.js';
 import { cacheIoError, FILE_MODE } from '../cache/files.js';
 import type { Batch } from '../transform/batch.js';
 import type { KeyRanges } from './key-ranges.js';
@@ -157,7 +157,7 @@ export function writeGroups({ dir, taken }: SpoolRef, { bytes, sizes }: Groups):
       parts[i] = { offset: offset + parts[i]!.offset, bytes: parts[i]!.bytes };
     }
     withSpoolFile(dir, file, constants.O_WRONLY | constants.O_CREAT, (fd) => {
-      writeAll(fd, bytes.subarray(start, end), offset);
+      writeFully(fd, spoolFile(dir, file), bytes.subarray(start, end), offset);
     });
     start = end;
   }

@@ -4,7 +4,7 @@ import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import type { StoredPageBounds } from '../source/stored/stored-page.js';
-import type { LeafRun } from '../cache/bulk/leaf-run.js';
+import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 
 /**
  * Where records wait for their turn: some files, each for ranges of keys that follow one another, so that each can go as
@@ -22,12 +22,12 @@ export interface SpoolPart {
   readonly bytes: number;
 }
 
-/** Where a generation's pages go: behind what its file has, as far as it is taken, shared by all who write it. */
+/** Where a generation's pages go, and how many of them are taken, shared by all who write them. */
 export interface PagesRef {
-  readonly path: string;
-  readonly pageSize: number;
-  readonly transaction: bigint;
-  readonly nextPage: BigInt64Array<SharedArrayBuffer>;
+  readonly dir: string;
+  readonly target: BulkTarget;
+  /** Of a {@link PageCounter}. */
+  readonly taken: SharedArrayBuffer;
 }
 
 /** What a load asks of a reader thread. */
@@ -69,7 +69,7 @@ export interface LoadTasks {
       readonly pages: PagesRef;
     };
     /** Null where two records have one key. */
-    readonly response: { readonly packed: PackedRange | null };
+    readonly response: { readonly runs: readonly PlacedRun[] | null };
   };
 }
 
@@ -82,8 +82,4 @@ export interface SpooledRows {
   readonly rejected: readonly RejectedRow[];
   readonly sourceRows: number;
   readonly rest: RowidRange | null;
-}
-
-export interface PackedRange {
-  readonly run: LeafRun;
 }

@@ -14,7 +14,8 @@ import type {
   RowsBefore,
   SweepProgress,
 } from '../cache/generation-writer.js';
-import type { LoadTasks, PackedRange, PagesRef } from '../load/tasks.js';
+import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
+import type { LoadTasks } from '../load/tasks.js';
 import type { SourceSchema } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { ConnectionConfig } from '../source/open-source.js';
@@ -262,14 +263,17 @@ export interface WriterTasks {
   };
   /** Closes a generation's file, so that the pages of an empty table can be written behind it. */
   readonly beginLoad: {
-    readonly request: { readonly generation: GenerationRef };
-    readonly response: Omit<PagesRef, 'nextPage'> & { readonly nextPage: number };
+    readonly request: { readonly generation: GenerationRef; readonly tableId: number };
+    readonly response: { readonly target: BulkTarget };
   };
-  /** Enters the pages that were written since, in one transaction: they are the table's then. */
+  /** Enters the pages that were written since, and counts the rows in them. */
   readonly endLoad: {
     readonly request: { readonly generation: GenerationRef } & LoadedTable & {
-        readonly packed: readonly PackedRange[];
-        readonly lastPage: number;
+        readonly target: BulkTarget;
+        /** In the order of their keys. */
+        readonly runs: readonly PlacedRun[];
+        /** The first page that was not taken. */
+        readonly nextPage: number;
       };
     readonly response: { readonly checkpoint: TableCheckpoint };
   };

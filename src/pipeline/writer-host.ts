@@ -1,7 +1,8 @@
 import { mkdirSync, rmSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { DamageLog } from '../cache/damage-notes.js';
-import { beginBulk, finishBulk } from '../cache/bulk/bulk-file.js';
+import { openBulk } from '../cache/bulk/bulk-file.js';
+import { finishBulk } from '../cache/bulk/finish-bulk.js';
 import { Environment, rowsName } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
@@ -65,21 +66,21 @@ export class WriterHost {
   /** Lets go of the file, so that pages can be written to it past LMDB. Any other task takes it again. */
   async beginLoad({
     generation,
+    tableId,
   }: WriterTasks['beginLoad']['request']): Promise<WriterTasks['beginLoad']['response']> {
     const { environment, writer, unread } = this.#generation(generation);
     this.#open.delete(generation.dir);
     this.#loading.set(generation.dir, { writer, unread });
     await environment.close();
-    return beginBulk(generation.dir);
+    return { target: openBulk(generation.dir, [rowsName(tableId)]) };
   }
 
   endLoad({
     generation,
     ...loaded
   }: WriterTasks['endLoad']['request']): WriterTasks['endLoad']['response'] {
-    const { tableId, packed, lastPage } = loaded;
-    const runs = packed.map(({ run }) => run);
-    finishBulk(generation.dir, lastPage, [{ name: rowsName(tableId), runs }]);
+    const { tableId, target, runs, nextPage } = loaded;
+    finishBulk(generation.dir, target, [{ name: rowsName(tableId), runs }], nextPage);
     return { checkpoint: this.#generation(generation).writer.loaded(loaded) };
   }
 

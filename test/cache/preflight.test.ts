@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import fs from 'node:fs';
+import fs, { rmSync } from 'node:fs';
 import { syncBuiltinESMExports } from 'node:module';
 import { describe, it } from 'node:test';
 import { Environment } from '../../src/cache/environment.js';
@@ -44,5 +44,18 @@ void describe('a look at a file before LMDB maps it', () => {
     withCommitsBetween(commit, () => preflight(dir.path));
     assert.ok(fs.statSync(dir.join('data.mdb')).size > before + 600_000, 'it grew meanwhile');
     await environment.close();
+  });
+
+  void it('lets pass a value that replaced a larger one in the same transaction', async () => {
+    await using dir = await TempDirectory.make();
+    const environment = new Environment(dir.path);
+    environment.transaction(() => {
+      for (const bytes of [20_000, 500]) {
+        environment.rows(1).putSync(Buffer.from('key'), Buffer.alloc(bytes));
+      }
+    });
+    await environment.close();
+    rmSync(dir.join('seal.json'), { force: true });
+    preflight(dir.path);
   });
 });

@@ -164,7 +164,7 @@ void describe('a table that is loaded', () => {
 
   for (const [task, answer] of [
     ['spool', { spooled: null } satisfies LoadTasks['spool']['response']],
-    ['pack', { packed: null } satisfies LoadTasks['pack']['response']],
+    ['pack', { runs: null } satisfies LoadTasks['pack']['response']],
   ] as const) {
     void it(`is read in order after all, where that is found out by ${task}`, async () => {
       await onStage(TABLES['uuids']!, async ({ pool, options }) => {
