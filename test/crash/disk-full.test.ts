@@ -6,7 +6,7 @@ import { changeDatabase } from '../support/databases.js';
 import { SmallDisk } from '../support/small-disk.js';
 import { TempDirectory } from '../support/temp.js';
 import { Chain } from './chain.js';
-import { firstSync, memory, rebuild, resync } from './scenarios.js';
+import { firstLoad, firstSync, memory, rebuild, rebuildByLoad, resync } from './scenarios.js';
 
 /** Starts a process that can make no file larger than this many blocks of 512 bytes. */
 const limited = (blocks: number) => `trap '' XFSZ; ulimit -f ${blocks}; exec "$@"`;
@@ -21,6 +21,8 @@ void describe('a disk that is full', { skip: process.platform === 'win32' }, () 
     [memory, 500],
     [rebuild, 0],
     [rebuild, 300],
+    [firstLoad, 1000],
+    [rebuildByLoad, 3000],
   ] as const) {
     void it(`fails the sync, keeps what was committed, and with room it goes on: ${scenario.name}, ${blocks} blocks`, async () => {
       await using chain = await Chain.begin(scenario);
@@ -31,11 +33,17 @@ void describe('a disk that is full', { skip: process.platform === 'win32' }, () 
     });
   }
 
-  for (const kibibytes of [8, 16, 32, 40, 64, 200]) {
-    void it(`fails the sync and not the process on a file system of ${kibibytes} KiB`, async (t) => {
+  const disks = [
+    ...[8, 16, 32, 40, 64, 200].map((kibibytes) => [firstSync, kibibytes] as const),
+    // Too little for the spool of a load; for its pages.
+    [firstLoad, 2000],
+    [firstLoad, 3400],
+  ] as const;
+  for (const [scenario, kibibytes] of disks) {
+    void it(`fails the sync and not the process on a file system of ${kibibytes} KiB: ${scenario.name}`, async (t) => {
       using disk = SmallDisk.mount(kibibytes);
       if (!disk) return t.skip('only root can mount a small file system');
-      await using chain = await Chain.begin(firstSync, disk.path);
+      await using chain = await Chain.begin(scenario, disk.path);
       const end = await chain.fail('exec "$@"');
       assert.equal(end.kind, 'failed', JSON.stringify(end));
       if (end.kind === 'failed') assert.equal(end.code, 'CACHE_FULL', end.message);
