@@ -59,9 +59,8 @@ export class LoadHost {
       const batch = builder.finish();
       this.#spare = batch;
       const groups = this.#grouping.group(batch, new KeyRanges(keys));
-      const parts = writeGroups(spool, groups);
       const spooled: SpooledRows = {
-        parts,
+        groups: writeGroups(spool, groups),
         rows: batch.count,
         bytes: batch.bytes,
         rejected: page.rejected,

@@ -9,8 +9,8 @@ import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly } from './key-ranges.js';
-import { fileOfRange, spoolFile } from './spool.js';
-import type { LoadTasks, PagesRef, SpoolPart, SpoolRef } from './tasks.js';
+import { fileOfRange, partsOfRange, spoolFile } from './spool.js';
+import type { LoadTasks, PagesRef, SpooledGroups, SpoolRef } from './tasks.js';
 
 /** A table with fewer rows is read in its order: that is not slower then. */
 const MIN_ROWS = 20_000;
@@ -25,7 +25,7 @@ const COPIES = 2;
 /** A spool has so many files at most: each takes a write of every range of rows. */
 const MAX_FILES = 64;
 const MIN_RANGE_BYTES = 64 * 1024;
-const MAX_RANGE_BYTES = 8 * 1024 * 1024;
+const MAX_RANGE_BYTES = 4 * 1024 * 1024;
 /** A range of rows that turns out to be this much larger than it seemed is cut again. */
 const MAX_GROWTH = 4;
 
@@ -94,7 +94,7 @@ class TableLoad {
     this.#spool = { ...this.#spool, taken: counters(files) };
     await makeDirectory(this.#spool.dir);
     const spooled = await this.#spoolRows(outline.cuts, keys);
-    return spooled && (await this.#pack(spooled));
+    return spooled && (await this.#pack(spooled, keys.length + 1));
   }
 
   async dispose(): Promise<void> {
@@ -116,14 +116,14 @@ class TableLoad {
     return outline;
   }
 
-  /** Reads all rows. Gives the parts of each range of keys, or null where the rows cannot be read so. */
+  /** Reads all rows. Tells where they are, or null where they cannot be read so. */
   async #spoolRows(
     cuts: readonly RowidRange['upTo'][],
     keys: readonly Uint8Array[],
-  ): Promise<SpoolPart[][] | null> {
+  ): Promise<SpooledGroups[] | null> {
     const { pool, source, bounds } = this.#context;
     const bounded = { ...bounds, maxBytes: MAX_GROWTH * this.#rangeBytes };
-    const parts: SpoolPart[][] = Array.from({ length: keys.length + 1 }, () => []);
+    const groups: SpooledGroups[] = [];
     const ranges: RowidRange[] = [...cuts, null].map((upTo, i) => ({
       after: cuts[i - 1] ?? null,
       upTo,
@@ -143,12 +143,12 @@ class TableLoad {
       if (spooled === null) isWhole = false;
       else {
         if (spooled.rest !== null) ranges.unshift(spooled.rest);
-        spooled.parts.forEach((part, i) => part.bytes > 0 && parts[i]!.push(part));
+        groups.push(spooled.groups);
         this.#count(spooled);
       }
       return true;
     });
-    return isWhole ? parts : null;
+    return isWhole ? groups : null;
   }
 
   #count({ rows, bytes, rejected, sourceRows }: Spooled): void {
@@ -161,23 +161,29 @@ class TableLoad {
     context.onBatch(this.#plan.name, rows + rejected.length, bytes);
   }
 
-  async #pack(parts: readonly SpoolPart[][]): Promise<TableCheckpoint | null> {
+  async #pack(spooled: readonly SpooledGroups[], ranges: number): Promise<TableCheckpoint | null> {
     const { pool, source, generation } = this.#context;
     const tableId = this.#tableId;
     const begun = await pool.write('beginLoad', { generation, tableId });
     const counter = new PageCounter(begun.target.nextPage);
     const pages: PagesRef = { dir: generation.dir, ...begun, taken: counter.memory };
     const packed: (readonly PlacedRun[])[] = [];
-    const waiting = [...parts.keys()];
+    const waiting = Array.from({ length: ranges }, (_, range) => range);
     const files = this.#spool.taken.length;
     const left = Array.from({ length: files }, () => 0);
-    for (const at of waiting) left[fileOfRange(at, parts.length, files)]!++;
+    for (const at of waiting) left[fileOfRange(at, ranges, files)]!++;
     let isSettled = true;
     await this.#inThreads(async () => {
       const at = waiting.shift();
       if (at === undefined || !isSettled) return false;
-      const file = fileOfRange(at, parts.length, files);
-      const request = { source, spool: this.#spool, file, parts: parts[at]!, pages };
+      const file = fileOfRange(at, ranges, files);
+      const request = {
+        source,
+        spool: this.#spool,
+        file,
+        parts: partsOfRange(spooled, at, files),
+        pages,
+      };
       const { runs } = await pool.read('pack', request);
       if (runs === null) isSettled = false;
       else packed[at] = runs;

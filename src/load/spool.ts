@@ -4,7 +4,7 @@ import { writeFully } from '../cache/bulk/data-file.js';
 import { cacheIoError, FILE_MODE } from '../cache/files.js';
 import type { Batch } from '../transform/batch.js';
 import type { KeyRanges } from './key-ranges.js';
-import type { SpoolPart, SpoolRef } from './tasks.js';
+import type { SpooledGroups, SpoolPart, SpoolRef } from './tasks.js';
 
 /**
  * Records on their way from the order of the source to the order of their keys, grouped by ranges of keys. A record is
@@ -138,28 +138,45 @@ export function fileOfRange(range: number, ranges: number, files: number): numbe
   return Math.floor((range * files) / ranges);
 }
 
-/** Writes groups behind what a spool has, whoever else does so, and tells where each of them is. */
-export function writeGroups({ dir, taken }: SpoolRef, { bytes, sizes }: Groups): SpoolPart[] {
-  const parts: SpoolPart[] = [];
-  let start = 0;
-  for (let file = 0; file < taken.length; file++) {
-    const first = parts.length;
-    let end = start;
-    while (parts.length < sizes.length) {
-      const range = parts.length;
-      if (fileOfRange(range, sizes.length, taken.length) !== file) break;
-      parts.push({ offset: end - start, bytes: sizes[range]! });
-      end += sizes[range]!;
+/** The first range in a file of a spool. */
+function firstOfFile(file: number, ranges: number, files: number): number {
+  return Math.ceil((file * ranges) / files);
+}
+
+/** Writes groups behind what a spool has, whoever else does so, and tells where they are. */
+export function writeGroups({ dir, taken }: SpoolRef, { bytes, sizes }: Groups): SpooledGroups {
+  const files = taken.length;
+  const starts = new Float64Array(files);
+  let from = 0;
+  for (let file = 0; file < files; file++) {
+    let to = from;
+    const end = firstOfFile(file + 1, sizes.length, files);
+    for (let range = firstOfFile(file, sizes.length, files); range < end; range++) {
+      to += sizes[range]!;
     }
-    if (end === start) continue;
-    const offset = Number(Atomics.add(taken, file, BigInt(end - start)));
-    for (let i = first; i < parts.length; i++) {
-      parts[i] = { offset: offset + parts[i]!.offset, bytes: parts[i]!.bytes };
-    }
+    if (to === from) continue;
+    const offset = Number(Atomics.add(taken, file, BigInt(to - from)));
+    starts[file] = offset;
     withSpoolFile(dir, file, constants.O_WRONLY | constants.O_CREAT, (fd) => {
-      writeFully(fd, spoolFile(dir, file), bytes.subarray(start, end), offset);
+      writeFully(fd, spoolFile(dir, file), bytes.subarray(from, to), offset);
     });
-    start = end;
+    from = to;
+  }
+  return { starts, sizes: Uint32Array.from(sizes) };
+}
+
+/** Where the records of one range are that some tasks have spooled. */
+export function partsOfRange(
+  spooled: readonly SpooledGroups[],
+  range: number,
+  files: number,
+): SpoolPart[] {
+  const parts: SpoolPart[] = [];
+  for (const { starts, sizes } of spooled) {
+    const file = fileOfRange(range, sizes.length, files);
+    let offset = starts[file]!;
+    for (let i = firstOfFile(file, sizes.length, files); i < range; i++) offset += sizes[i]!;
+    if (sizes[range]! > 0) parts.push({ offset, bytes: sizes[range]! });
   }
   return parts;
 }

@@ -16,7 +16,15 @@ export interface SpoolRef {
   readonly taken: BigInt64Array<SharedArrayBuffer>;
 }
 
-/** Records of one range of keys, in a file of a spool. */
+/** Records that one task has spooled. */
+export interface SpooledGroups {
+  /** Where they begin in each file. */
+  readonly starts: Float64Array<ArrayBuffer>;
+  /** Bytes of each range of keys. */
+  readonly sizes: Uint32Array<ArrayBuffer>;
+}
+
+/** Part of a file of a spool. */
 export interface SpoolPart {
   readonly offset: number;
   readonly bytes: number;
@@ -74,8 +82,7 @@ export interface LoadTasks {
 }
 
 export interface SpooledRows {
-  /** The part of each range of keys, in order. */
-  readonly parts: readonly SpoolPart[];
+  readonly groups: SpooledGroups;
   readonly rows: number;
   /** Bytes of keys and values. */
   readonly bytes: number;

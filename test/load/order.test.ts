@@ -1,10 +1,19 @@
 import assert from 'node:assert/strict';
+import { mkdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { cutEvenly, KeyRanges } from '../../src/load/key-ranges.js';
 import { sameKey, sortRecords } from '../../src/load/sort-records.js';
-import { Grouping, GroupReader } from '../../src/load/spool.js';
+import {
+  fileOfRange,
+  Grouping,
+  GroupReader,
+  partsOfRange,
+  readParts,
+  writeGroups,
+} from '../../src/load/spool.js';
 import { packRecords, type Batch } from '../../src/transform/batch.js';
 import fc from '../support/fast-check.js';
+import { TempDirectory } from '../support/temp.js';
 
 /** Keys that share beginnings, end in zeros, and are each other's beginnings. */
 const key = fc.oneof(
@@ -128,5 +137,47 @@ void describe('records in groups', () => {
     const longer = Buffer.from(bytes);
     longer[3] = 0xff;
     assert.throws(() => reader.read(longer), RangeError);
+  });
+});
+
+void describe('a spool', () => {
+  void it('gives back the records of each range, of several tasks and in any number of files', async () => {
+    await using dir = await TempDirectory.make();
+    let spools = 0;
+    fc.assert(
+      fc.property(
+        fc.array(keys, { maxLength: 4 }),
+        keys,
+        fc.integer({ min: 1, max: 8 }),
+        (lists, some, wanted) => {
+          const ranges = new KeyRanges(inOrder(some));
+          const files = Math.min(wanted, ranges.count);
+          const path = dir.join(String(spools++));
+          mkdirSync(path);
+          const taken = new BigInt64Array(new SharedArrayBuffer(8 * files));
+          const spool = { dir: path, taken };
+          const grouping = new Grouping();
+          const spooled = lists.map((list) =>
+            writeGroups(spool, grouping.group(batchOf(list), ranges)),
+          );
+          for (let range = 0; range < ranges.count; range++) {
+            const parts = partsOfRange(spooled, range, files);
+            const group = Buffer.alloc(parts.reduce((sum, { bytes }) => sum + bytes, 0));
+            if (parts.length > 0)
+              readParts(spool, fileOfRange(range, ranges.count, files), parts, group);
+            const { count, keyStarts, valueStarts } = reader.read(group);
+            const found = Array.from({ length: count }, (_, i) =>
+              group.toString('hex', keyStarts[i], valueStarts[i]),
+            );
+            const expected = lists
+              .flat()
+              .filter((each) => ranges.rangeOf(each, 0, each.length) === range)
+              .map((each) => each.toString('hex'));
+            assert.deepEqual(found.toSorted(), expected.toSorted());
+          }
+        },
+      ),
+      { numRuns: 60 },
+    );
   });
 });
