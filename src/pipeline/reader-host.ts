@@ -109,7 +109,12 @@ export class ReaderHost {
   async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
     const { source, plan, spare } = request;
     const position = decodePosition(request.position);
-    const bounds = { ...request.bounds, upTo: decodePosition(request.upTo) };
+    const bounds = {
+      ...request.bounds,
+      upTo: decodePosition(request.upTo),
+      // The rows behind a limit are no page's.
+      ahead: plan.limit === null,
+    };
     return await this.#on(source, async (connection, signal) => {
       const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
       const page = await readPage(connection, plan, position, bounds, builder, signal);
