@@ -22,7 +22,7 @@ import type {
   ReaderTasks,
   SourceRef,
 } from './messages.js';
-import { VerifyHost } from '../verify/verify-host.js';
+import type { VerifyHost } from '../verify/verify-host.js';
 import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
@@ -51,15 +51,29 @@ export class ReaderHost {
   readonly #ended = new Set<string>();
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
-  readonly verify: VerifyHost;
+  #verify: Promise<VerifyHost> | null = null;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
     this.#connect = options.connect ?? connectToSource;
-    this.verify = new VerifyHost(this.#checksum, (source, work) =>
-      this.#on(source, (connection, signal) =>
-        work(connection, signal, () => this.#newRetries(source.session, connection)),
-      ),
+  }
+
+  /** What a thread does for a verify. Its modules, LMDB among them, are many: a sync mostly does without. */
+  verify(): Promise<VerifyHost> {
+    this.#verify ??= this.#loadVerify();
+    return this.#verify;
+  }
+
+  async #loadVerify(): Promise<VerifyHost> {
+    const { VerifyHost } = await import('../verify/verify-host.js');
+    return new VerifyHost(
+      this.#checksum,
+      async (source, work) =>
+        await this.#on(
+          source,
+          async (connection, signal) =>
+            await work(connection, signal, () => this.#newRetries(source.session, connection)),
+        ),
     );
   }
 
@@ -266,7 +280,7 @@ export class ReaderHost {
     entry.abort.abort(new SyncAbortedError());
     void closeConnection(entry);
     // What is under way reads the cache until it notices.
-    void entry.tail.then(async () => await this.verify.endSession(session));
+    void entry.tail.then(async () => await (await this.#verify)?.endSession(session));
   }
 
   async #on<T>(
