@@ -3,7 +3,7 @@ import type { Cell } from '../values.js';
 import { CURSOR_END, CURSOR_MORE, CURSOR_ROW, type CursorState } from './hrana/cursor-decoder.js';
 import type { WireSource } from './hrana/hrana-connection.js';
 import type { RowCursor } from './hrana/row-cursor.js';
-import { WIRE_NULL, WIRE_TEXT, type WireRow } from './hrana/wire-row.js';
+import { WIRE_NULL, type WireRow } from './hrana/wire-row.js';
 import {
   describeKey,
   nextMaxRows,
@@ -45,10 +45,12 @@ export class WirePageReader {
   #sourceRows = 0;
   /** Rows that came by the cursor that is open. */
   #pulled = 0;
-  #page: Taken = { rows: 0, bytes: 0, rejected: 0 };
+  /** Rows of the page, those refused included. */
+  #rows = 0;
+  #bytes = 0;
   readonly #rejected: RejectedRow[] = [];
   /** Up to where the page can be gone on from: all that was taken before, and behind which position. */
-  #settled: Taken = this.#page;
+  #settled: Taken = { rows: 0, bytes: 0, rejected: 0 };
   #position: readonly Cell[] | null;
   /** Rows behind these that are still to be read by the exact list. */
   #marked: MarkedRow[] = [];
@@ -100,7 +102,8 @@ export class WirePageReader {
 
   #finished(outcome: Outcome): Page {
     const { bounds, scan } = this.#request;
-    const { rows, bytes } = this.#page;
+    const rows = this.#rows;
+    const bytes = this.#bytes;
     const done = outcome === 'end' || (outcome === 'full' && scan.isEnd(this.#position));
     return {
       taken: rows - this.#rejected.length,
@@ -125,7 +128,7 @@ export class WirePageReader {
       signal?.throwIfAborted();
       if (this.#isFull()) return 'full';
       const isLast = i === segments.length - 1;
-      const limit = bounds.ahead && isLast ? STREAM_ROWS : bounds.maxRows - this.#page.rows;
+      const limit = bounds.ahead && isLast ? STREAM_ROWS : bounds.maxRows - this.#rows;
       const sql = scan.statement(this.#list.plain, where, limit);
       const cursor = await this.#source.open({ sql, params }, maxRowBytes + ENTRY_OVERHEAD_BYTES);
       if (!(await this.#takeFrom(cursor, limit, isLast))) return 'full';
@@ -195,9 +198,8 @@ export class WirePageReader {
 
   #isFull(): boolean {
     const { maxRows, maxBytes } = this.#request.bounds;
-    const { rows, bytes } = this.#page;
-    const marked = this.#marked.length;
-    return rows + marked >= maxRows || bytes + this.#markedBytes >= maxBytes;
+    const rows = this.#rows + this.#marked.length;
+    return rows >= maxRows || this.#bytes + this.#markedBytes >= maxBytes;
   }
 
   /** The size of a row that is marked to be read in another way; null for one that is whole. */
@@ -213,39 +215,29 @@ export class WirePageReader {
 
   #take(row: WireRow): void {
     const { sink, bounds, scan } = this.#request;
-    const page = this.#page;
     const size = this.#sizeOf(row);
-    const reason =
-      size > bounds.maxRowBytes
-        ? tooLarge(size, bounds.maxRowBytes)
-        : sink.takeWire(page.rows, row);
+    const isWithin = size <= bounds.maxRowBytes;
+    const reason = isWithin ? sink.takeWire(this.#rows, row) : tooLarge(size, bounds.maxRowBytes);
     if (reason !== null) {
       const cells = row.values(this.#list.oversizeAt);
       this.#rejected.push({ key: describeKey(scan.plan, cells), reason });
     }
-    this.#page = {
-      rows: page.rows + 1,
-      bytes: page.bytes + (size > bounds.maxRowBytes ? 0 : size),
-      rejected: this.#rejected.length,
-    };
+    this.#rows++;
+    if (isWithin) this.#bytes += size;
   }
 
-  /** The bytes of a row as the size list counts them. */
+  /** The bytes of a row that is whole, as the size list counts them. */
   #sizeOf(row: WireRow): number {
     const { oversizeAt } = this.#list;
     if (row.cells !== null) return rowBytes(row.values(oversizeAt));
-    let bytes = row.textBytes;
-    for (let field = 0; field < oversizeAt; field++) {
-      if (row.types[field]! < WIRE_TEXT) bytes += NUMBER_BYTES;
-    }
-    return bytes;
+    return row.textBytes + NUMBER_BYTES * (oversizeAt - row.textFields);
   }
 
   /** Reads the marked rows by the exact list. @returns whether the source still has them all, and they fit. */
   async #readMarked(): Promise<boolean> {
     const { bounds, connection } = this.#request;
     const limit = connection.maxResponseBytes ?? Infinity;
-    const { rows, bytes } = this.#page;
+    const rows = this.#rows;
     const marked = this.#marked;
     const reader = new SqlPageReader({
       ...this.#request,
@@ -265,11 +257,9 @@ export class WirePageReader {
       this.#markedBytes = 0;
       this.#sourceRows += reader.sourceRows;
       this.#position = read.position;
-      this.#settled = this.#page = {
-        rows: rows + read.taken + read.rejected.length,
-        bytes: bytes + read.bytes,
-        rejected: this.#rejected.length,
-      };
+      this.#rows += read.taken + read.rejected.length;
+      this.#bytes += read.bytes;
+      this.#settled = this.#taken();
       return read.done;
     } catch (error) {
       // It was tried again already.
@@ -280,18 +270,24 @@ export class WirePageReader {
 
   /** Notes that the page can be gone on from behind the row that was taken last. */
   #settle(row: WireRow): void {
-    if (this.#page === this.#settled) return;
+    if (this.#rows === this.#settled.rows) return;
     this.#position = this.#positionOf(row);
-    this.#settled = this.#page;
+    this.#settled = this.#taken();
+  }
+
+  #taken(): Taken {
+    return { rows: this.#rows, bytes: this.#bytes, rejected: this.#rejected.length };
   }
 
   /** Drops what came behind the last row that is known to be whole. */
   #forgetUnsettled(): void {
-    this.#page = this.#settled;
-    this.#rejected.length = this.#settled.rejected;
+    const { rows, bytes, rejected } = this.#settled;
+    this.#rows = rows;
+    this.#bytes = bytes;
+    this.#rejected.length = rejected;
     this.#marked = [];
     this.#markedBytes = 0;
-    this.#request.sink.cut(this.#settled.rows);
+    this.#request.sink.cut(rows);
   }
 
   #positionOf(row: WireRow): Cell[] {

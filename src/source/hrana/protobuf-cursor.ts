@@ -143,10 +143,14 @@ class ProtobufCursor implements CursorDecoder {
     const reader = this.#reader;
     reader.expect(DELIMITED);
     const outer = reader.end;
-    reader.end = reader.delimited();
+    const end = reader.delimited();
     const row = this.#turn();
     row.begin(bytes);
-    for (let field = reader.tag(); field !== 0; field = reader.tag()) {
+    reader.end = end;
+    for (;;) {
+      reader.at = readPlainValues(row, bytes, reader.at, end);
+      const field = reader.tag();
+      if (field === 0) break;
       if (field === 1) this.#readValue();
       else reader.skip();
     }
@@ -200,7 +204,7 @@ class ProtobufCursor implements CursorDecoder {
       }
     }
     if (type < 0) throw malformed('a value is of no known kind');
-    if (type >= WIRE_TEXT) row.textBytes += row.ends[at]! - row.starts[at]!;
+    if (type >= WIRE_TEXT) row.addBytes(row.ends[at]! - row.starts[at]!);
     row.types[at] = type;
     reader.end = outer;
   }
@@ -237,4 +241,79 @@ class ProtobufCursor implements CursorDecoder {
     }
     return refusedStatement(code, message);
   }
+}
+
+/** The first bytes of a value, by what it is: the number of its field and its wire type. */
+const VALUE = 0x0a;
+const NULL_TAG = 0x0a;
+const INTEGER_TAG = 0x10;
+const DOUBLE_TAG = 0x19;
+const TEXT_TAG = 0x22;
+const BLOB_TAG = 0x2a;
+/** Bytes of a value that is a number below 2^49, its tag included. */
+const PLAIN_INTEGER_BYTES = 8;
+
+/**
+ * Reads values as servers write them: one field each, by the shortest lengths. This takes half the time of reading field
+ * by field, and stops at the first value that is written in another way, or is not one.
+ *
+ * @returns where that value is, or the end.
+ */
+function readPlainValues(row: WireRow, bytes: Buffer, from: number, end: number): number {
+  const { types, numbers, starts, ends } = row;
+  const room = types.length;
+  let field = row.fieldCount;
+  let at = from;
+  while (at < end && field < room && bytes[at] === VALUE) {
+    const value = at;
+    let length = bytes[++at]!;
+    if (length >= 0x80) {
+      const second = bytes[++at]!;
+      if (second >= 0x80) return stopAt(row, field, value);
+      length = (length & 0x7f) | (second << 7);
+    }
+    at++;
+    const valueEnd = at + length;
+    if (length === 0 || valueEnd > end) return stopAt(row, field, value);
+    const tag = bytes[at++]!;
+    if (tag === TEXT_TAG || tag === BLOB_TAG) {
+      let size = bytes[at++]!;
+      if (size >= 0x80) {
+        const second = bytes[at++]!;
+        if (second >= 0x80) return stopAt(row, field, value);
+        size = (size & 0x7f) | (second << 7);
+      }
+      if (at + size !== valueEnd) return stopAt(row, field, value);
+      types[field] = tag === TEXT_TAG ? WIRE_TEXT : WIRE_BLOB;
+      starts[field] = at;
+      ends[field] = valueEnd;
+      row.addBytes(size);
+    } else if (tag === INTEGER_TAG && length <= PLAIN_INTEGER_BYTES) {
+      let zigzag = 0;
+      let scale = 1;
+      while (at < valueEnd) {
+        const byte = bytes[at++]!;
+        if (byte >= 0x80 === (at === valueEnd)) return stopAt(row, field, value);
+        zigzag += (byte & 0x7f) * scale;
+        scale *= 0x80;
+      }
+      types[field] = WIRE_NUMBER;
+      numbers[field] = zigzag % 2 === 0 ? zigzag / 2 : -(zigzag + 1) / 2;
+    } else if (tag === DOUBLE_TAG && length === 9) {
+      const double = bytes.readDoubleLE(at);
+      if (Number.isNaN(double)) return stopAt(row, field, value);
+      types[field] = WIRE_NUMBER;
+      numbers[field] = double;
+    } else if (tag === NULL_TAG && length === 2 && bytes[at] === 0) {
+      types[field] = WIRE_NULL;
+    } else return stopAt(row, field, value);
+    field++;
+    at = valueEnd;
+  }
+  return stopAt(row, field, at);
+}
+
+function stopAt(row: WireRow, field: number, at: number): number {
+  row.fieldCount = field;
+  return at;
 }

@@ -26,6 +26,8 @@ export class WireRow {
   ends = new Uint32Array(INITIAL_FIELDS);
   /** Bytes of all TEXT and BLOB. */
   textBytes = 0;
+  /** How many fields are TEXT or BLOB. */
+  textFields = 0;
   /** The row as values, where the wire carries none that could be copied; else null. */
   cells: readonly Cell[] | null = null;
 
@@ -33,7 +35,14 @@ export class WireRow {
     this.bytes = bytes;
     this.fieldCount = 0;
     this.textBytes = 0;
+    this.textFields = 0;
     this.cells = null;
+  }
+
+  /** Counts a field of TEXT or BLOB. */
+  addBytes(bytes: number): void {
+    this.textBytes += bytes;
+    this.textFields++;
   }
 
   /** The number of the next field, with room for it. */
