@@ -85,7 +85,9 @@ export class ReaderHost {
       const query = tally.over(connection.query);
       const schema = await introspect(query);
       const logs = await readLogStates(query, schema);
-      return { schema, transport: connection.transport, logs, sourceRows: tally.rows };
+      const { transport } = connection;
+      const retries = this.#newRetries(source.session, connection);
+      return { schema, transport, logs, sourceRows: tally.rows, retries };
     });
   }
 

@@ -1,4 +1,5 @@
 import type { WireSource } from './hrana/hrana-connection.js';
+import type { Transport } from '../transports.js';
 import type { StoredTables } from './stored/stored-tables.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 
@@ -9,8 +10,7 @@ export type RawRow = readonly SqlValue[];
 export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>;
 
 /** The ways that there are to read a source. */
-export type TransportName =
-  'native' | 'client' | 'http-protobuf-cursor' | 'http-json-cursor' | 'http-pipeline';
+export type TransportName = Exclude<Transport, 'auto'>;
 
 /**
  * A way to ask the source. All of storage-sync's reading goes through this seam, and every implementation passes the
