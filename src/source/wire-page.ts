@@ -300,16 +300,17 @@ export class WirePageReader {
     const segments = scan.segments(this.#position);
     const named = segments.map(({ where, params }) => [
       scan.statement(this.#list.plain, where, 0),
-      params.map((param) =>
-        typeof param === 'bigint'
-          ? { bigint: param.toString() }
-          : param instanceof Uint8Array
-            ? { bytes: Buffer.from(param).toString('hex') }
-            : param,
-      ),
+      params.map(nameOf),
     ]);
     return JSON.stringify(named);
   }
+}
+
+/** The same for equal values, whether an INTEGER comes as number or bigint; never the same for others. */
+function nameOf(value: Cell): unknown {
+  if (typeof value === 'bigint' || Number.isSafeInteger(value)) return { integer: String(value) };
+  if (value instanceof Uint8Array) return { blob: Buffer.from(value).toString('hex') };
+  return value;
 }
 
 /** What a page has of rows, those refused included; their bytes; and how many of them were refused. */

@@ -93,7 +93,7 @@ class ProtobufCursor implements CursorDecoder {
         length += (byte & 0x7f) * scale;
         if (byte < 0x80) break;
         scale *= 0x80;
-        if (at - unread.at === MAX_LENGTH_BYTES) throw answerTooLarge(this.#maxEntryBytes);
+        if (at - unread.at === MAX_LENGTH_BYTES) throw malformed('an entry is of no length');
       }
       if (length > this.#maxEntryBytes) throw answerTooLarge(this.#maxEntryBytes);
       if (at + length > end) return CURSOR_MORE;
