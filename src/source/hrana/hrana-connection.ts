@@ -3,7 +3,7 @@ import { Secrets } from '../../secrets.js';
 import type { Query, RawRow, SourceConnection, Statement } from '../connection.js';
 import { SERVER_RESPONSE_LIMIT } from '../page.js';
 import { RetryPolicy, type RetryOptions } from '../retry.js';
-import { CURSOR_MORE, CURSOR_ROW, type CursorEncoding } from './cursor-decoder.js';
+import { CURSOR_END, CURSOR_MORE, type CursorEncoding } from './cursor-decoder.js';
 import { HttpExchange } from './http-exchange.js';
 import { JSON_CURSOR } from './json-cursor.js';
 import { OpenCursors } from './open-cursors.js';
@@ -25,7 +25,8 @@ export interface HranaConnectionOptions extends RetryOptions {
 
 /** The ways to read rows without making values of them, the best first. */
 const CURSORS: readonly CursorEncoding[] = [PROTOBUF_CURSOR, JSON_CURSOR];
-const PROBE: Statement = { sql: 'SELECT 1' };
+/** Gives no row, which would be one more that the source gave. */
+const PROBE: Statement = { sql: 'SELECT 1 LIMIT 0' };
 const MAX_PROBE_BYTES = 4096;
 /** As `@libsql/client` begins a transaction that reads: it gets no lock, and may run on a replica. */
 const BEGIN: Statement = { sql: 'BEGIN TRANSACTION READONLY' };
@@ -149,10 +150,9 @@ export class HranaConnection implements SourceConnection {
       const until = performance.now() + this.#options.requestTimeoutMs;
       let state = cursor.next();
       for (; state === CURSOR_MORE; state = cursor.next()) await cursor.wait(until);
-      const isRight = state === CURSOR_ROW && cursor.row.cell(0) === 1;
-      if (isRight) cursor.end();
+      if (state === CURSOR_END) cursor.end();
       else cursor.drop();
-      return isRight;
+      return state === CURSOR_END;
     } catch (error) {
       cursor?.drop();
       if (error instanceof SourceError && isRefusal(error)) return false;
