@@ -2,6 +2,7 @@ import * as v from 'valibot';
 import { parseDuration } from './duration.js';
 import { ConfigError } from './errors.js';
 import type { TableDefinition } from './table-definition.js';
+import { TRANSPORTS, type Transport } from './transports.js';
 
 /** Rows in a page at most. */
 export const DEFAULT_BATCH_SIZE = 20_000;
@@ -38,7 +39,7 @@ export interface SourceOptions {
 
 export type RowErrorPolicy = 'fail' | 'quarantine';
 
-export type Transport = 'auto' | 'native' | 'client';
+export type { Transport };
 
 export interface StorageSyncOptions {
   readonly source: SourceOptions;
@@ -255,7 +256,10 @@ const schema = v.strictObject({
   onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
   validateChecksums: v.optional(v.boolean('must be true or false')),
   transport: v.optional(
-    v.picklist(['auto', 'native', 'client'], 'must be "auto", "native" or "client"'),
+    v.picklist(
+      TRANSPORTS,
+      `must be one of ${TRANSPORTS.map((each) => JSON.stringify(each)).join(', ')}`,
+    ),
   ),
   preset: v.optional(v.literal('memory')),
 });

@@ -447,7 +447,6 @@ export class StorageSync implements AsyncDisposable {
     const options = this.#options;
     const sync = randomUUID();
     const pool = this.#pool();
-    const source = this.#sourceRef(sync);
     const stop = new AbortController();
     const onAbort = () => {
       stop.abort(new SyncAbortedError());
@@ -457,9 +456,13 @@ export class StorageSync implements AsyncDisposable {
     let generation: GenerationRef | null = null;
     try {
       if (signal.aborted) throw new SyncAbortedError();
-      const { schema, transport, logs, sourceRows } = await pool.read('schema', { source });
+      const unknown = this.#sourceRef(sync);
+      const found = await pool.read('schema', { source: unknown });
+      const { schema, transport, logs } = found;
+      // The other threads need not find out as well.
+      const source = { ...unknown, connection: { ...unknown.connection, transport } };
       const tally = new RowTally();
-      tally.add(sourceRows);
+      tally.add(found.sourceRows);
       const { plans, warnings: planned } = planTables(schema, options.tables);
       const warnings = [...planned];
       const watch = new SchemaWatch({
@@ -562,6 +565,7 @@ export class StorageSync implements AsyncDisposable {
         sourceRows: tally.rows,
         number: target.number,
         ...read,
+        retries: read.retries + found.retries,
         counts,
         warnings: [...warnings, ...watch.extended.map(extendedWarning)],
         renames,

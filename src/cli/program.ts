@@ -8,6 +8,7 @@ import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
 import { Secrets } from '../secrets.js';
 import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
+import { TRANSPORTS } from '../transports.js';
 import type { VerifyFlags } from './verify.js';
 
 /**
@@ -256,7 +257,7 @@ function rowErrorOption(): Option {
 function sourceOptions(command: Command): Command {
   return cacheOptions(networkOptions(command)).addOption(
     new Option('--transport <name>', 'how to read the source (default: auto, the fastest)').choices(
-      ['auto', 'native', 'client'],
+      TRANSPORTS,
     ),
   );
 }

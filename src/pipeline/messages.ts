@@ -16,6 +16,7 @@ import type {
 } from '../cache/generation-writer.js';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { LoadTasks } from '../load/tasks.js';
+import type { TransportName } from '../source/connection.js';
 import type { SourceSchema } from '../source/introspection.js';
 import type { LogState } from '../source/log-state.js';
 import type { ConnectionConfig } from '../source/open-source.js';
@@ -58,11 +59,13 @@ export interface SyncReaderTasks {
     readonly request: { readonly source: SourceRef };
     readonly response: {
       readonly schema: SourceSchema;
-      readonly transport: string;
+      readonly transport: TransportName;
       /** The change logs that can be relied on, with their newest versions. */
       readonly logs: readonly LogState[];
       /** Rows that the source gave to tell all this. */
       readonly sourceRows: number;
+      /** Requests sent again for it. */
+      readonly retries: number;
     };
   };
   /** The version of the schema: see `SourceSchema`. */

@@ -10,7 +10,10 @@ import type { WorkerPool } from './worker-pool.js';
 export interface PageStreamContext {
   readonly pool: WorkerPool;
   readonly source: SourceRef;
-  /** True where looking ahead for where pages end costs nobody anything: in a file. */
+  /**
+   * True where looking ahead for where pages end costs nobody anything: in a file. There all threads read a table, elsewhere
+   * one does.
+   */
   readonly splits: boolean;
   readonly bounds: PageBounds;
   /** Bytes of batches that may exist at once. */
@@ -219,7 +222,7 @@ class HeldPage {
   }
 
   async #read(maxRows: number): Promise<EncodedPage> {
-    const { pool, source, bounds, bytesInFlight, spares, throwIfAborted, onRetries } =
+    const { pool, source, splits, bounds, bytesInFlight, spares, throwIfAborted, onRetries } =
       this.#context;
     throwIfAborted();
     const spare = spares.pop() ?? null;
@@ -234,6 +237,8 @@ class HeldPage {
         spare,
       },
       spare ? [spare.arena, spare.spans] : [],
+      // A thread may have a cursor of the server open that gives the next page.
+      splits ? undefined : `${source.session} ${this.#plan.name}`,
     );
     if (page.batch.bytes > this.#heldBytes) {
       bytesInFlight.overdraw(page.batch.bytes - this.#heldBytes);

@@ -23,7 +23,7 @@ import type {
   SourceRef,
 } from './messages.js';
 import { LoadHost } from '../load/load-host.js';
-import { VerifyHost } from '../verify/verify-host.js';
+import type { VerifyHost } from '../verify/verify-host.js';
 import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
@@ -52,19 +52,34 @@ export class ReaderHost {
   readonly #ended = new Set<string>();
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
-  readonly verify: VerifyHost;
   readonly load: LoadHost;
+  #verify: Promise<VerifyHost> | null = null;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
     this.#connect = options.connect ?? connectToSource;
-    this.verify = new VerifyHost(this.#checksum, (source, work) =>
-      this.#on(source, (connection, signal) =>
-        work(connection, signal, () => this.#newRetries(source.session, connection)),
-      ),
+    this.load = new LoadHost(
+      this.#checksum,
+      async (source, work) => await this.#on(source, async (connection) => await work(connection)),
     );
-    this.load = new LoadHost(this.#checksum, (source, work) =>
-      this.#on(source, (connection) => work(connection)),
+  }
+
+  /** What a thread does for a verify. Its modules, LMDB among them, are many: a sync mostly does without. */
+  verify(): Promise<VerifyHost> {
+    this.#verify ??= this.#loadVerify();
+    return this.#verify;
+  }
+
+  async #loadVerify(): Promise<VerifyHost> {
+    const { VerifyHost } = await import('../verify/verify-host.js');
+    return new VerifyHost(
+      this.#checksum,
+      async (source, work) =>
+        await this.#on(
+          source,
+          async (connection, signal) =>
+            await work(connection, signal, () => this.#newRetries(source.session, connection)),
+        ),
     );
   }
 
@@ -76,7 +91,9 @@ export class ReaderHost {
       const query = tally.over(connection.query);
       const schema = await introspect(query);
       const logs = await readLogStates(query, schema);
-      return { schema, transport: connection.transport, logs, sourceRows: tally.rows };
+      const { transport } = connection;
+      const retries = this.#newRetries(source.session, connection);
+      return { schema, transport, logs, sourceRows: tally.rows, retries };
     });
   }
 
@@ -114,7 +131,12 @@ export class ReaderHost {
   async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
     const { source, plan, spare } = request;
     const position = decodePosition(request.position);
-    const bounds = { ...request.bounds, upTo: decodePosition(request.upTo) };
+    const bounds = {
+      ...request.bounds,
+      upTo: decodePosition(request.upTo),
+      // The rows behind a limit are no page's.
+      ahead: plan.limit === null,
+    };
     return await this.#on(source, async (connection, signal) => {
       const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
       const page = await readPage(connection, plan, position, bounds, builder, signal);
@@ -266,7 +288,7 @@ export class ReaderHost {
     entry.abort.abort(new SyncAbortedError());
     void closeConnection(entry);
     // What is under way reads the cache until it notices.
-    void entry.tail.then(async () => await this.verify.endSession(session));
+    void entry.tail.then(async () => await (await this.#verify)?.endSession(session));
   }
 
   async #on<T>(

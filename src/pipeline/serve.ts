@@ -26,11 +26,15 @@ export type PiscinaHandler<Tasks> = (message: TaskMessage<Tasks>) => Promise<unk
 /** The piscina handler of a reader thread. Batches are moved out. */
 export function serveReader(
   host: TaskHandlers<SyncReaderTasks> & {
-    readonly verify: TaskHandlers<VerifyTasks>;
     readonly load: TaskHandlers<LoadTasks>;
+    verify(): Promise<TaskHandlers<VerifyTasks>>;
   },
 ): PiscinaHandler<ReaderTasks> {
-  return serve([host, host.verify, host.load], (response) => {
+  const hostOf = async (task: string): Promise<object> => {
+    if (task in host) return host;
+    return task in host.load ? host.load : await host.verify();
+  };
+  return serve(hostOf, (response) => {
     const { batch, changes, steps } = response as Partial<EncodedPage & EncodedRound & Steps>;
     const batches = batch ? [batch] : (changes ?? steps ?? []).flatMap((each) => each?.batch ?? []);
     return batches.flatMap(({ arena, spans }) => [arena, spans]);
@@ -39,34 +43,35 @@ export function serveReader(
 
 /** The piscina handler of a writer thread. The memory of batches is moved back. */
 export function serveWriter(host: TaskHandlers<WriterTasks>): PiscinaHandler<WriterTasks> {
-  return serve([host], (response) => {
-    const { spare, batch } = response as Partial<
-      WriterTasks['write']['response'] & WriterTasks['absentKeys']['response']
-    >;
-    const memory = spare ?? batch;
-    return memory ? [memory.arena, memory.spans] : [];
-  });
+  return serve(
+    () => host,
+    (response) => {
+      const { spare, batch } = response as Partial<
+        WriterTasks['write']['response'] & WriterTasks['absentKeys']['response']
+      >;
+      const memory = spare ?? batch;
+      return memory ? [memory.arena, memory.spans] : [];
+    },
+  );
 }
 
 type Steps = ReaderTasks['cursorSteps']['response'];
 
 /**
- * Makes a piscina handler of hosts, each of which has a method for each of its tasks. Errors come back as values, because piscina drops their fields; memory named by
- * `transfer` is moved, not copied.
+ * Makes a piscina handler of hosts, each of which has a method for each of its tasks. Errors come back as values, because
+ * piscina drops their fields; memory named by `transfer` is moved, not copied.
  */
 function serve<Tasks>(
-  hosts: readonly object[],
+  hostOf: (task: string) => object | Promise<object>,
   transfer: (response: object) => ArrayBuffer[],
 ): PiscinaHandler<Tasks> {
   return async (message) => {
     let result: TaskResult<object>;
     let moved: ArrayBuffer[] = [];
     try {
-      const host = hosts.find((each) => message.task in each) as Record<
-        string,
-        (request: object) => unknown
-      >;
-      const response = (await host[message.task]!(message.request as object)) as object;
+      const task = String(message.task);
+      const host = (await hostOf(task)) as Record<string, (request: object) => unknown>;
+      const response = (await host[task]!(message.request as object)) as object;
       result = { ok: true, response };
       moved = transfer(response);
     } catch (error) {

@@ -6,6 +6,7 @@ import { StorageSyncError, WorkerError } from '../errors.js';
 import { decodeError } from './error-codec.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
+import { ThreadAffinity } from './thread-affinity.js';
 import type { WorkerData } from './serve.js';
 import { THREAD_FILE, WORKER_URLS, type WorkerUrls } from './worker-urls.js';
 
@@ -69,6 +70,7 @@ export class WorkerPool implements AsyncDisposable {
         minThreads: this.readerThreads,
         maxThreads: this.readerThreads,
         concurrentTasksPerWorker: REQUESTS_PER_READER,
+        loadBalancer: new ThreadAffinity(REQUESTS_PER_READER).choose,
       }),
     );
     this.#writers = Array.from({ length: options.writerThreads ?? 1 }, () =>
@@ -88,12 +90,14 @@ export class WorkerPool implements AsyncDisposable {
     return pool.on('error', (error: unknown) => this.#losses.set(pool, error));
   }
 
+  /** @param affinity what it has in common with tasks whose thread is the best for it too. */
   async read<Name extends keyof ReaderTasks>(
     task: Name,
     request: ReaderTasks[Name]['request'],
     transfer: readonly ArrayBuffer[] = [],
+    affinity?: string,
   ): Promise<ReaderTasks[Name]['response']> {
-    return await this.#run(this.#readers, task, request, transfer);
+    return await this.#run(this.#readers, task, request, transfer, affinity);
   }
 
   async write<Name extends keyof WriterTasks>(
@@ -130,10 +134,13 @@ export class WorkerPool implements AsyncDisposable {
     task: string,
     request: object,
     transfer: readonly ArrayBuffer[],
+    affinity?: string,
   ): Promise<Response> {
     if (this.#closed) throw new StorageSyncError('CACHE_CLOSED', 'The worker pool is closed.');
     await this.#operations.acquire();
-    const running = pool.run({ task, request }, { transferList: [...transfer] }) as Promise<
+    const message = { task, request };
+    const marked = affinity === undefined ? message : ThreadAffinity.mark(message, affinity);
+    const running = pool.run(marked, { transferList: [...transfer] }) as Promise<
       TaskResult<Response>
     >;
     this.#outstanding.add(running);

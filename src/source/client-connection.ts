@@ -5,11 +5,9 @@ import { Secrets } from '../secrets.js';
 import { classify } from './client-errors.js';
 import type { Query, RawRow, SourceConnection, Statement } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
+import { SERVER_RESPONSE_LIMIT } from './page.js';
 import { RetryPolicy, type RetryOptions } from './retry.js';
 import { StoredTables } from './stored/stored-tables.js';
-
-/** Turso and `sqld` refuse to answer more than this at once. */
-export const SERVER_RESPONSE_LIMIT = 10 * 1000 * 1000;
 
 export interface ClientConnectionOptions extends RetryOptions {
   readonly url: string;
@@ -79,6 +77,10 @@ export class ClientConnection implements SourceConnection {
       const results = await this.#guard(this.#client.batch(batch, 'write'));
       return results.map((result) => result.rowsAffected);
     }, this.#signal);
+  }
+
+  wire(): Promise<null> {
+    return Promise.resolve(null);
   }
 
   close(): Promise<void> {

@@ -1,3 +1,5 @@
+import type { WireSource } from './hrana/hrana-connection.js';
+import type { Transport } from '../transports.js';
 import type { StoredTables } from './stored/stored-tables.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 
@@ -7,12 +9,15 @@ export type RawRow = readonly SqlValue[];
 /** Runs one read-only statement and gives all its rows. */
 export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>;
 
+/** The ways that there are to read a source. */
+export type TransportName = Exclude<Transport, 'auto'>;
+
 /**
  * A way to ask the source. All of storage-sync's reading goes through this seam, and every implementation passes the
  * same conformance tests.
  */
 export interface SourceConnection {
-  readonly transport: 'native' | 'client';
+  readonly transport: TransportName;
   /**
    * The tables as a file stores them, where the source is one; null elsewhere. Where it is set, `snapshot` gives true
    * snapshots, and TEXT must not be read as it is: the driver ends the process at TEXT that is not valid UTF-8, and
@@ -30,6 +35,8 @@ export interface SourceConnection {
   query: Query;
   /** Runs several statements under one snapshot of the source. May call `read` again from the start after a failure. */
   snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T>;
+  /** Rows as the wire carries them, without values made of them; null where there are none such. */
+  wire(): Promise<WireSource | null>;
   close(): Promise<void>;
 }
 

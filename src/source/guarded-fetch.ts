@@ -1,6 +1,12 @@
 import { SourceError } from '../errors.js';
 import { parseAnswer } from './hrana-answer.js';
-import { systemCodeOf, unauthorized } from './source-errors.js';
+import {
+  answerTooLarge,
+  connectionFailed,
+  readErrorBody,
+  refusedRequest,
+  timedOut,
+} from './http-errors.js';
 
 export interface GuardedFetchOptions {
   /** For the whole exchange: connection, headers and body. */
@@ -28,26 +34,14 @@ export function guardedFetch(
     try {
       const response = await fetch(request, { signal: AbortSignal.any([timeout, request.signal]) });
       const body = await readBody(response, maxAnswerBytes);
-      if (!response.ok) throw refused(response, errorBody(body, redact));
+      if (!response.ok) {
+        const retryAfter = response.headers.get('retry-after');
+        throw refusedRequest(response.status, retryAfter, readErrorBody(body, redact));
+      }
       return parsedResponse(parseAnswer(body), response);
     } catch (error) {
       if (error instanceof SourceError) throw error;
-      if (timeout.aborted) {
-        throw new SourceError(
-          'SOURCE_TIMEOUT',
-          `The source did not answer within ${timeoutMs} ms.`,
-          {
-            cause: error,
-            hint: 'Raise the request timeout, or check the network.',
-          },
-        );
-      }
-      const systemCode = systemCodeOf(error);
-      throw new SourceError(
-        'SOURCE_UNAVAILABLE',
-        `The connection to the source failed${systemCode ? ` (${systemCode})` : ''}.`,
-        { cause: error, context: { systemCode }, hint: 'Check the URL and the network.' },
-      );
+      throw timeout.aborted ? timedOut(timeoutMs, error) : connectionFailed(error);
     }
   };
 }
@@ -65,10 +59,7 @@ async function readBody(response: Response, maxBytes: number): Promise<Uint8Arra
   for await (const chunk of response.body as AsyncIterable<Uint8Array>) {
     size += chunk.byteLength;
     if (size > maxBytes) {
-      throw new SourceError(
-        'SOURCE_RESPONSE_TOO_LARGE',
-        `The source sent more than ${maxBytes} bytes in one answer.`,
-      );
+      throw answerTooLarge(maxBytes);
     }
     chunks.push(chunk);
   }
@@ -79,85 +70,4 @@ async function readBody(response: Response, maxBytes: number): Promise<Uint8Arra
     at += chunk.byteLength;
   }
   return body;
-}
-
-/** The error for an HTTP status that is not 2xx. Which ones are worth another try: 408, 429 and 5xx. */
-function refused(response: Response, { code, message }: ErrorBody): SourceError {
-  const { status } = response;
-  const context = { status, serverCode: code, serverFailed: status === 500 };
-  if (status === 401 || status === 403) return unauthorized(status);
-  if (code === 'RESPONSE_TOO_LARGE') {
-    return new SourceError(
-      'SOURCE_RESPONSE_TOO_LARGE',
-      'The answer is larger than the server sends.',
-      { context },
-    );
-  }
-  if (status === 408 || status === 429 || status >= 500) {
-    const retryAfterMs = parseRetryAfter(response.headers.get('retry-after'));
-    return new SourceError(
-      'SOURCE_UNAVAILABLE',
-      `The source answered with status ${status}${message}.`,
-      {
-        context,
-        ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
-        hint:
-          status === 429
-            ? 'It asks for fewer requests: lower the concurrency.'
-            : 'Try again later.',
-      },
-    );
-  }
-  if (/^(STREAM_EXPIRED|BATON)/.test(code ?? '')) {
-    return new SourceError('SOURCE_UNAVAILABLE', `The server ended the stream${message}.`, {
-      context,
-    });
-  }
-  return new SourceError(
-    'SOURCE_REQUEST_REJECTED',
-    `The source refused the request with status ${status}${message}.`,
-    {
-      context,
-      hint: status === 404 ? 'Check the URL: no database answers there.' : 'Check the URL.',
-    },
-  );
-}
-
-interface ErrorBody {
-  readonly code: string | undefined;
-  readonly message: string;
-}
-
-function errorBody(body: Uint8Array, redact: (text: string) => string): ErrorBody {
-  // Before anything is cut off: half a token is one too many.
-  const text = redact(
-    Buffer.from(body.buffer, body.byteOffset, Math.min(body.byteLength, 65536)).toString(),
-  );
-  try {
-    const parsed: unknown = JSON.parse(text);
-    if (typeof parsed === 'object' && parsed !== null) {
-      const { code, message, error } = parsed as Record<string, unknown>;
-      const said = typeof message === 'string' ? message : typeof error === 'string' ? error : '';
-      return {
-        code: typeof code === 'string' ? code : undefined,
-        message: said ? `: ${said.slice(0, 200)}` : '',
-      };
-    }
-  } catch {
-    // Not JSON: servers and the proxies before them also answer with plain text or a page.
-  }
-  const line = text.trim().split('\n')[0] ?? '';
-  return {
-    code: undefined,
-    message: line && !line.startsWith('<') ? `: ${line.slice(0, 200)}` : '',
-  };
-}
-
-/** `Retry-After` is a number of seconds or a date (RFC 9110, section 10.2.3). */
-function parseRetryAfter(header: string | null): number | undefined {
-  if (header === null) return undefined;
-  const seconds = Number(header);
-  if (Number.isFinite(seconds) && seconds >= 0) return Math.ceil(seconds * 1000);
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? undefined : Math.max(0, date - Date.now());
 }

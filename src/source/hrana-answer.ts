@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer';
-import { SourceError } from '../errors.js';
+import { malformed } from './hrana/protocol-error.js';
 
 /**
  * Looks at an answer to a Hrana 2 pipeline before `@libsql/client` makes rows of it, which would take an empty or
@@ -45,7 +45,8 @@ const BASE64 = /^(?:[A-Za-z0-9+/]*|[A-Za-z0-9_-]*)={0,2}$/;
 const MAX_INTEGER = 2n ** 63n - 1n;
 const MIN_INTEGER = -(2n ** 63n);
 
-function checkValue(cell: unknown): void {
+/** @throws {SourceError} `SOURCE_PROTOCOL` for a number or a BLOB that is not as the protocol says. */
+export function checkValue(cell: unknown): void {
   const type = field(cell, 'type');
   if (type === 'integer') {
     const value = field(cell, 'value');
@@ -75,18 +76,11 @@ function hasWholeBytes(base64: string): boolean {
   return padding > 0 ? base64.length % 4 === 0 : base64.length % 4 !== 1;
 }
 
-function field(value: unknown, name: string): unknown {
+export function field(value: unknown, name: string): unknown {
   if (typeof value !== 'object' || value === null) return undefined;
   return (value as Record<string, unknown>)[name];
 }
 
-function list(value: unknown): readonly unknown[] {
+export function list(value: unknown): readonly unknown[] {
   return Array.isArray(value) ? value : [];
-}
-
-function malformed(why: string, cause?: unknown): SourceError {
-  return new SourceError('SOURCE_PROTOCOL', `The source answered out of protocol: ${why}.`, {
-    cause,
-    hint: 'Try again. If it stays so, check what lies between here and the server.',
-  });
 }

@@ -65,6 +65,10 @@ export class NativeConnection implements SourceConnection {
     }
   }
 
+  wire(): Promise<null> {
+    return Promise.resolve(null);
+  }
+
   close(): Promise<void> {
     this.#statements.clear();
     this.#database.close();

@@ -3,16 +3,17 @@ import type { Cell } from '../values.js';
 import type { Query, SourceConnection } from './connection.js';
 import { FilePageReader } from './file-page.js';
 import { isSplittable, orderBy, segmentWithoutNulls } from './keyset.js';
-import type { Page, PageBounds } from './page.js';
+import { RESPONSE_SHARE, type Page, type PageBounds } from './page.js';
 import type { TablePlan } from './plan.js';
 import { exactCell } from './projection.js';
 import { RowList, type RowSink } from './row-sink.js';
 import { Scan, whereAll } from './scan.js';
 import { decodeExact, SqlPageReader } from './sql-page.js';
 import { quoteIdentifier } from './sql.js';
+import { WirePageReader } from './wire-page.js';
 
-/** Of a server's response limit, the part that row data may take: hexadecimal and JSON around it need the rest. */
-const RESPONSE_SHARE = 0.4;
+/** Rows that are read by the exact list at a time where a server cannot send them in the fast way: mostly it is one. */
+const UNREADABLE_ROWS = 500;
 
 export interface RowsPage extends Page {
   /** Each with the values of the plan's columns, then the rowid where the plan reads it. */
@@ -44,7 +45,26 @@ export async function readPage(
       signal,
     );
   }
-  return await readPageWithin(connection.query, connection, plan, position, bounds, sink, signal);
+  const wire = bounds.exactly ? null : await connection.wire();
+  if (wire === null) {
+    return await readPageWithin(connection.query, connection, plan, position, bounds, sink, signal);
+  }
+  const scan = new Scan(plan, bounds.upTo ?? null, bounds.only);
+  const request = { connection, scan, start: position, bounds, sink, signal };
+  const page = await new WirePageReader(request, wire).read();
+  if (page !== null) return page;
+  const maxRows = Math.min(bounds.maxRows, UNREADABLE_ROWS);
+  const few = { ...bounds, maxRows, exactly: true };
+  const exact = await readPageWithin(
+    connection.query,
+    connection,
+    plan,
+    position,
+    few,
+    sink,
+    signal,
+  );
+  return { ...exact, nextMaxRows: bounds.maxRows };
 }
 
 /**

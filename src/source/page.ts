@@ -15,6 +15,8 @@ export interface PageBounds {
   readonly only?: KeysetSegment;
   /** Whether to read all rows by the exact list, because the server cannot make the plain answer. */
   readonly exactly?: boolean;
+  /** Whether the next page will be asked for as well: a server may then send its rows without being asked again. */
+  readonly ahead?: boolean;
 }
 
 /** A row that was not taken, and why. */
@@ -40,6 +42,10 @@ export interface Page {
   readonly nextMaxRows: number;
 }
 
+/** Turso and `sqld` refuse to answer more than this at once, but for a cursor. */
+export const SERVER_RESPONSE_LIMIT = 10 * 1000 * 1000;
+/** Of that limit, the part that row data may take: hexadecimal and JSON around it need the rest. */
+export const RESPONSE_SHARE = 0.4;
 /** How full pages are meant to be: rows differ, and one that is over its bounds is read twice. */
 export const PAGE_FILL = 0.8;
 /** What a number or a NULL counts in a row's size. */

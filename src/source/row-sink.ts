@@ -1,5 +1,6 @@
 import { InvalidText, type Cell } from '../values.js';
 import type { TablePlan } from './plan.js';
+import type { WireRow } from './hrana/wire-row.js';
 import type { StoredRecord } from './stored/stored-record.js';
 import type { StoredTable } from './stored/stored-table.js';
 
@@ -11,7 +12,11 @@ export interface RowSink {
   grow(rows: number): void;
   /** Takes the row that is number `ordinal` of the page, as it is stored. The record is another's afterwards. */
   takeStored(ordinal: number, record: StoredRecord, table: StoredTable): string | null;
+  /** Takes the row that is number `ordinal` of the page, as it came over the wire. The row is another's afterwards. */
+  takeWire(ordinal: number, row: WireRow): string | null;
   take(ordinal: number, row: readonly Cell[]): string | null;
+  /** Forgets the rows from number `rows` on. */
+  cut(rows: number): void;
 }
 
 /** Keeps rows as values. */
@@ -35,6 +40,15 @@ export class RowList implements RowSink {
 
   takeStored(ordinal: number, record: StoredRecord, table: StoredTable): string | null {
     return this.take(ordinal, table.cells(record));
+  }
+
+  takeWire(ordinal: number, row: WireRow): string | null {
+    const { columns, readsRowid } = this.#plan;
+    return this.take(ordinal, row.values(columns.length + (readsRowid ? 1 : 0)));
+  }
+
+  cut(rows: number): void {
+    this.#rows.length = Math.min(this.#rows.length, rows);
   }
 
   take(ordinal: number, row: readonly Cell[]): string | null {

@@ -5,6 +5,7 @@ import {
   describeKey,
   nextMaxRows,
   NUMBER_BYTES,
+  RESPONSE_SHARE,
   tooLarge,
   type Page,
   type RejectedRow,
@@ -22,8 +23,6 @@ import type { RowRef } from './stored/stored-table.js';
 const MIN_CUT_BYTES = 4096;
 /** Bytes of UTF-8 for one UTF-16 unit of a string, at most. */
 const MAX_UTF8_GROWTH = 3;
-/** Of a server's response limit, what one row may take; a larger one is read in pieces. */
-const RESPONSE_SHARE = 0.4;
 /** A value is read in pieces of this size where a whole one would be too large an answer. */
 const PIECE_BYTES = 4 * 1024 * 1024;
 
@@ -81,6 +80,16 @@ export class SqlPageReader {
       query,
       sizes.map(([bytes]) => ({ size: toSize(bytes), plain: null })),
     );
+  }
+
+  /** The rows behind the page's start by the exact list, of which it is known where they are and how large. */
+  async readMarked(asked: Query, rows: readonly MarkedRow[]): Promise<Page> {
+    const found = rows.map(({ size, position }) => ({
+      size,
+      plain: null,
+      position: [...position],
+    }));
+    return await this.#assemble(this.#tally.over(asked), found);
   }
 
   /** One row by the exact list. Its TEXT may be {@link InvalidText}. */
@@ -269,6 +278,12 @@ export class SqlPageReader {
   }
 }
 
+/** A row that the plain list leaves out: how large the source says that it is, and where it lies. */
+export interface MarkedRow {
+  readonly size: number;
+  readonly position: readonly Cell[];
+}
+
 /** A row of the page: as it is, or only how large it is. */
 interface FoundRow {
   readonly size: number;
@@ -300,7 +315,7 @@ function fromHex(text: string): Uint8Array {
 }
 
 /** How large the source says that something is. */
-function toSize(value: Cell | undefined): number {
+export function toSize(value: Cell | undefined): number {
   const size = typeof value === 'bigint' ? Number(value) : value;
   if (typeof size !== 'number' || !Number.isSafeInteger(size) || size < 0) {
     throw notAsked('a size that is no whole number');
@@ -320,7 +335,7 @@ function estimateBytes(cells: readonly Cell[]): number {
 }
 
 /** The bytes of a row as the size list counts them. */
-function rowBytes(cells: readonly Cell[]): number {
+export function rowBytes(cells: readonly Cell[]): number {
   let bytes = 0;
   for (const cell of cells) {
     if (typeof cell === 'string') bytes += Buffer.byteLength(cell, 'utf8');

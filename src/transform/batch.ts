@@ -3,6 +3,7 @@ import { keyBound, KeyWriter, MAX_KEY_BYTES, unkeyableReason, writeKey } from '.
 import { RowEncoder, rowBound } from './row-encoder.js';
 import type { TablePlan } from '../source/plan.js';
 import { invalidTextReason, type RowSink } from '../source/row-sink.js';
+import type { WireRow } from '../source/hrana/wire-row.js';
 import type { StoredRecord } from '../source/stored/stored-record.js';
 import type { StoredTable } from '../source/stored/stored-table.js';
 import type { Cell, SqlValue } from '../values.js';
@@ -138,6 +139,38 @@ export class BatchBuilder implements RowSink {
     }
     this.#endRecord(ordinal, start, keyEnd, at);
     return true;
+  }
+
+  /** Takes a row without making values of its TEXT and BLOB, where that can be. */
+  takeWire(ordinal: number, row: WireRow): string | null {
+    if (row.cells === null && this.#copyWire(ordinal, row)) return null;
+    return this.take(ordinal, row.values(this.#width + (this.#plan.readsRowid ? 1 : 0)));
+  }
+
+  #copyWire(ordinal: number, row: WireRow): boolean {
+    const { key } = this.#plan;
+    const width = this.#width;
+    const start = this.#bytes;
+    // A key's bytes may all be escaped, and each value has a header of nine bytes at most.
+    this.#reserve(start + 3 * row.textBytes + 16 * (width + key.length + 2));
+    keyWriter.begin(this.#arena, start, key.length);
+    for (let i = 0; i < key.length; i++) {
+      if (!keyWriter.wire(row, key[i]!)) return false;
+    }
+    const keyEnd = keyWriter.end;
+    if (keyEnd - start > MAX_KEY_BYTES) return false;
+
+    let at = encoder.writeHeader(this.#arena, keyEnd, width);
+    for (let field = 0; field < width; field++) {
+      at = encoder.writeWire(this.#arena, at, row, field);
+      if (at < 0) return false;
+    }
+    this.#endRecord(ordinal, start, keyEnd, at);
+    return true;
+  }
+
+  cut(rows: number): void {
+    this.#spans.fill(0, 3 * rows, 3 * this.#rows);
   }
 
   /** The batch so far. The builder must not be used afterwards: its memory belongs to the batch. */

@@ -16,8 +16,18 @@ export function copyStored(
   field: number,
   isText: boolean,
 ): number {
-  const start = starts[field]!;
-  const end = starts[field + 1]!;
+  return copyField(target, at, bytes, starts[field]!, starts[field + 1]!, isText);
+}
+
+/** The same of any bytes. */
+export function copyField(
+  target: Buffer,
+  at: number,
+  bytes: Buffer,
+  start: number,
+  end: number,
+  isText: boolean,
+): number {
   if (end - start > SHORT) {
     bytes.copy(target, at, start, end);
     return !isText || isUtf8(bytes.subarray(start, end)) ? at + end - start : -1;

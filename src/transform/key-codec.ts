@@ -5,7 +5,14 @@ import {
   SERIAL_NULL,
   type StoredRecord,
 } from '../source/stored/stored-record.js';
-import { copyStored } from './copy-stored.js';
+import {
+  WIRE_BIGINT,
+  WIRE_NULL,
+  WIRE_NUMBER,
+  WIRE_TEXT,
+  type WireRow,
+} from '../source/hrana/wire-row.js';
+import { copyField, copyStored } from './copy-stored.js';
 import { describeValue, InvalidText, type Cell, type SqlValue } from '../values.js';
 
 /**
@@ -112,10 +119,33 @@ export class KeyWriter {
     target[this.end] = isText ? TAG_TEXT : TAG_BLOB;
     const end = copyStored(target, start, record, field, isText);
     if (end < 0) return false;
-    this.#left--;
-    // The last component is stored as it is. A NULL among the others would forbid that, and is not written here.
-    this.end = this.#left === 0 ? end : terminate(target, start, end);
+    this.#endBytes(start, end);
     return true;
+  }
+
+  /** @returns false for a field that must be made a value of first. */
+  wire(row: WireRow, field: number): boolean {
+    const type = row.types[field];
+    if (type === WIRE_NULL) return false;
+    if (type === WIRE_NUMBER) this.number(row.numbers[field]!);
+    else if (type === WIRE_BIGINT) this.number(row.bigints[field]!);
+    else {
+      const target = this.#target;
+      const start = this.end + 1;
+      const isText = type === WIRE_TEXT;
+      target[this.end] = isText ? TAG_TEXT : TAG_BLOB;
+      const { bytes, starts, ends } = row;
+      const end = copyField(target, start, bytes, starts[field]!, ends[field]!, isText);
+      if (end < 0) return false;
+      this.#endBytes(start, end);
+    }
+    return true;
+  }
+
+  /** The last component is stored as it is. A NULL among the others would forbid that, and is not written here. */
+  #endBytes(start: number, end: number): void {
+    this.#left--;
+    this.end = this.#left === 0 ? end : terminate(this.#target, start, end);
   }
 }
 

@@ -6,7 +6,14 @@ import {
   SERIAL_NULL,
   type StoredRecord,
 } from '../source/stored/stored-record.js';
-import { copyStored } from './copy-stored.js';
+import {
+  WIRE_BIGINT,
+  WIRE_NUMBER,
+  WIRE_TEXT,
+  WIRE_NULL,
+  type WireRow,
+} from '../source/hrana/wire-row.js';
+import { copyField, copyStored } from './copy-stored.js';
 import type { Cell, SqlValue } from '../values.js';
 
 /**
@@ -62,6 +69,20 @@ export class RowEncoder {
       return this.writeValue(target, at, record.value(field, 'utf8') as SqlValue);
     }
     return this.#writeInteger(target, at, readInteger(record.bytes, record.starts[field]!, type));
+  }
+
+  /** The same of a field as it came over the wire. */
+  writeWire(target: Buffer, at: number, row: WireRow, field: number): number {
+    const type = row.types[field];
+    if (type === WIRE_NUMBER) return this.writeValue(target, at, row.numbers[field]!);
+    if (type === WIRE_NULL) return this.writeValue(target, at, null);
+    if (type === WIRE_BIGINT) return this.writeValue(target, at, row.bigints[field]!);
+    const start = row.starts[field]!;
+    const end = row.ends[field]!;
+    const isText = type === WIRE_TEXT;
+    const length = end - start;
+    at = isText ? writeTextHeader(target, at, length) : writeBlobHeader(target, at, length);
+    return copyField(target, at, row.bytes, start, end, isText);
   }
 
   writeValue(target: Buffer, at: number, value: SqlValue): number {

@@ -139,13 +139,15 @@ void describe('pages', () => {
         sync: { batchSize: 1000, retries: 1, retryInitialMs: 1, requestTimeoutMs: 2000 },
       });
       await stage.sync(pool);
-      await stage.server!.fault({
-        action: { kind: 'reset' },
-        sql: /FROM main\."large"/,
-        skip: 2,
-        times: Infinity,
-      });
+      const sql = /FROM main\."large"/;
+      const reset = { kind: 'reset' } as const;
       for (let round = 0; round < 3; round++) {
+        await stage.server!.clearFaults();
+        // Over HTTP a table comes by one statement: it is cut, and what asks for the rest is refused.
+        const cut = { kind: 'reset-after-bytes', bytes: 100_000 } as const;
+        if (way === 'http') await stage.server!.fault({ action: cut, sql });
+        const skip = way === 'http' ? 0 : 2;
+        await stage.server!.fault({ action: reset, sql, skip, times: Infinity });
         assert.equal((await stage.sync(pool)).outage?.code, 'SOURCE_UNAVAILABLE');
         await assertKeeps(stage, 21_000);
       }

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { openDatabase } from '../support/databases.js';
-import { readStatus, StorageSync, StorageSyncError } from '../../src/index.js';
+import { readStatus, StorageSync, StorageSyncError, type Transport } from '../../src/index.js';
 import { startHranaServer, type HranaServer } from '../support/hrana/server.js';
 
 /** Far more than anything here takes, and far less than the request that is never answered. */
@@ -20,7 +20,7 @@ interface Stage {
   readonly file: string;
 }
 
-async function onStage(use: (stage: Stage) => Promise<void>): Promise<void> {
+async function onStage(transport: Transport, use: (stage: Stage) => Promise<void>): Promise<void> {
   const dir = await mkdtemp(join(tmpdir(), 'storage-sync-stall-'));
   try {
     const file = join(dir, 'source.db');
@@ -39,6 +39,7 @@ async function onStage(use: (stage: Stage) => Promise<void>): Promise<void> {
       await using storage = await StorageSync.open({
         source: { url: server.httpUrl },
         cacheDir,
+        transport,
         batchSize: 20,
         readerThreads: 2,
         requestTimeoutMs: REQUEST_TIMEOUT_MS,
@@ -53,9 +54,16 @@ async function onStage(use: (stage: Stage) => Promise<void>): Promise<void> {
 }
 
 void describe('a server that does not answer', () => {
-  for (const skip of [0, 3, 12, 30]) {
-    void it(`does not hold up an abort: after ${skip} answers`, async () => {
-      await onStage(async ({ server, storage, cacheDir }) => {
+  // By pipelines there are as many answers as there are pages.
+  for (const [skip, transport] of [
+    [0, 'auto'],
+    [3, 'auto'],
+    [6, 'auto'],
+    [12, 'http-pipeline'],
+    [30, 'http-pipeline'],
+  ] as const) {
+    void it(`does not hold up an abort: after ${skip} answers, ${transport}`, async () => {
+      await onStage(transport, async ({ server, storage, cacheDir }) => {
         await server.fault({ action: { kind: 'stall' }, skip, times: Infinity });
         const stop = new AbortController();
         const failed = failsWith(storage.sync({ signal: stop.signal }), 'ABORTED');
@@ -72,8 +80,27 @@ void describe('a server that does not answer', () => {
     });
   }
 
+  for (const transport of ['http-protobuf-cursor', 'http-json-cursor'] as const) {
+    void it(`does not hold up an abort in the middle of a table: ${transport}`, async () => {
+      await onStage(transport, async ({ server, storage, cacheDir }) => {
+        const action = { kind: 'stall', afterBytes: 5000 } as const;
+        const fault = await server.fault({ action, path: /cursor/, sql: /FROM main/ });
+        const stop = new AbortController();
+        const failed = failsWith(storage.sync({ signal: stop.signal }), 'ABORTED');
+        while ((await fault.fired()) === 0) await sleep(10);
+        await sleep(100);
+        stop.abort();
+        await soon(failed);
+        assert.equal((await readStatus(cacheDir)).holder, null);
+        const report = await soon(storage.sync());
+        assert.equal(report.validation.passed, true);
+        assert.equal(storage.cache.table('good').count(), ROWS);
+      });
+    });
+  }
+
   void it('does not hold up close', async () => {
-    await onStage(async ({ server, storage }) => {
+    await onStage('http-pipeline', async ({ server, storage }) => {
       await server.fault({ action: { kind: 'stall' }, skip: 10, times: Infinity });
       const failed = failsWith(storage.sync(), 'ABORTED');
       await untilStalled(server, 10);
@@ -83,7 +110,7 @@ void describe('a server that does not answer', () => {
   });
 
   void it('does not hold up the failure of another table', async () => {
-    await onStage(async ({ server, storage, file }) => {
+    await onStage('http-pipeline', async ({ server, storage, file }) => {
       const database = openDatabase(file);
       database.exec(`INSERT INTO other VALUES ('k5${'x'.repeat(3000)}', 'its key is too long')`);
       database.close();

@@ -104,6 +104,7 @@ async function withLiar(
         retries: 0,
         query,
         snapshot: async (read) => await read(query),
+        wire: () => Promise.resolve(null),
         close: () => Promise.resolve(),
       },
       plans[0]!,

@@ -156,12 +156,20 @@ void describe('any schema with any rows', () => {
           // A key of large values has no place in the cache; a table whose columns hide the rowid may have none.
           const bounds = { batchSize, maxPageBytes, onRowError: 'quarantine', pool } as const;
           const digests: unknown[] = [];
-          for (const [way, url] of [
-            ['file', `file:${file}`],
-            ['http', server.httpUrl],
+          for (const [way, url, transport] of [
+            ['file', `file:${file}`, 'auto'],
+            ['http', server.httpUrl, 'auto'],
+            ['http in JSON', server.httpUrl, 'http-json-cursor'],
+            ['http by pipeline', server.httpUrl, 'http-pipeline'],
           ] as const) {
             const cacheDir = dir.join(caches, way);
-            await using storage = await StorageSync.open({ source: { url }, cacheDir, ...bounds });
+            const source = { url };
+            await using storage = await StorageSync.open({
+              source,
+              transport,
+              cacheDir,
+              ...bounds,
+            });
             for (let round = 0; round < 2; round++) {
               const report = await storage.sync();
               const counts = Object.values(report.tables);
@@ -174,7 +182,7 @@ void describe('any schema with any rows', () => {
             }
             digests.push(await recordDigests(cacheDir));
           }
-          assert.deepEqual(digests[1], digests[0]);
+          for (const each of digests) assert.deepEqual(each, digests[0]);
         },
       ),
       { seed: SEED, numRuns: 14 },

@@ -21,6 +21,9 @@ const RETRIES = 2;
 
 type Transport = 'http' | 'ws';
 
+/** How a transport is read: by what is best, or by what is asked for. */
+type Way = 'auto' | 'http-json-cursor' | 'http-pipeline';
+
 let pool: WorkerPool;
 before(() => {
   pool = new WorkerPool({ readerThreads: 2 });
@@ -125,7 +128,7 @@ const LASTING: Readonly<Record<Transport, Readonly<Record<string, Lasting>>>> = 
 const BOUND_MS = (RETRIES + 1) * (REQUEST_TIMEOUT_MS + 250 + 30) + 3000;
 
 /** The tests of one transport: they have a source and a server of their own. */
-function testFaults(transport: Transport): void {
+function testFaults(transport: Transport, way: Way): void {
   let dir: TempDirectory;
   let file: string;
   let server: HranaServer;
@@ -161,6 +164,7 @@ function testFaults(transport: Transport): void {
   function newOptions(): StorageSyncOptions {
     return {
       source: { url: transport === 'http' ? server.httpUrl : server.wsUrl },
+      transport: way,
       cacheDir: dir.join(`cache ${++caches}`),
       batchSize: 50,
       requestTimeoutMs: REQUEST_TIMEOUT_MS,
@@ -456,8 +460,14 @@ function testFaults(transport: Transport): void {
 }
 
 void describe('a sync', { concurrency: true }, () => {
-  for (const transport of ['http', 'ws'] as const) {
+  for (const [transport, way] of [
+    ['http', 'auto'],
+    ['http', 'http-json-cursor'],
+    ['http', 'http-pipeline'],
+    ['ws', 'auto'],
+  ] as const) {
     // Most of the time they wait.
-    void describe(`over ${transport}`, { concurrency: false }, () => testFaults(transport));
+    const how = way === 'auto' ? transport : way;
+    void describe(`over ${how}`, { concurrency: false }, () => testFaults(transport, way));
   }
 });

@@ -14,6 +14,13 @@ after(async () => {
   await pool.close();
 });
 
+const TRANSPORT_OF: Readonly<Record<string, string>> = {
+  http: 'http-protobuf-cursor',
+  'http-json-cursor': 'http-json-cursor',
+  'http-pipeline': 'http-pipeline',
+  'http client': 'client',
+};
+
 for (const zoo of ZOO) {
   void describe(`the database "${zoo.name}"`, () => {
     void it('is cached the same over every transport', async () => {
@@ -26,6 +33,9 @@ for (const zoo of ZOO) {
           native: { source: { url: `file:${file}` } },
           file: { source: { url: `file:${file}` }, transport: 'client' },
           http: { source: { url: server.httpUrl } },
+          'http-json-cursor': { source: { url: server.httpUrl }, transport: 'http-json-cursor' },
+          'http-pipeline': { source: { url: server.httpUrl }, transport: 'http-pipeline' },
+          'http client': { source: { url: server.httpUrl }, transport: 'client' },
           ws: { source: { url: server.wsUrl } },
         };
         const digests: Record<string, unknown> = {};
@@ -36,6 +46,7 @@ for (const zoo of ZOO) {
           const report = await storage.sync();
           assert.equal(report.validation.passed, true, way);
           assert.deepEqual(report.warnings, []);
+          if (way.startsWith('http')) assert.equal(report.transport, TRANSPORT_OF[way]);
           digests[way] = await recordDigests(cacheDir);
           assert.deepEqual(digests[way], digests['native'] ?? digests[way], `records over ${way}`);
           // The others hold the same bytes.

@@ -37,7 +37,7 @@ function step<Name extends keyof LoadTasks>(
 const serve = serveReader(host);
 const { load } = host;
 const serveLoad = serveReader({
-  verify: host.verify,
+  verify: async () => await host.verify(),
   load: {
     outline: step('outline', (request) => load.outline(request)),
     spool: step('spool', (request) => load.spool(request)),

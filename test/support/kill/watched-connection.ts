@@ -15,7 +15,7 @@ export class WrappedConnection implements SourceConnection {
     this.query = wrap(inner.query);
   }
 
-  get transport(): 'native' | 'client' {
+  get transport(): SourceConnection['transport'] {
     return this.#inner.transport;
   }
 
@@ -37,6 +37,21 @@ export class WrappedConnection implements SourceConnection {
 
   async snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T> {
     return await this.#inner.snapshot(async (query) => await read(this.#wrap(query)), signal);
+  }
+
+  async wire(): ReturnType<SourceConnection['wire']> {
+    const inner = await this.#inner.wire();
+    if (inner === null) return null;
+    const open: typeof inner.open = async (statement, maxRowBytes) => {
+      let cursor: Awaited<ReturnType<typeof inner.open>> | undefined;
+      const query = this.#wrap(async (sql, params = []) => {
+        cursor = await inner.open({ sql, params }, maxRowBytes);
+        return [];
+      });
+      await query(statement.sql, statement.params);
+      return cursor!;
+    };
+    return { ...inner, open };
   }
 
   async close(): Promise<void> {
