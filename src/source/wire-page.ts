@@ -308,9 +308,8 @@ export class WirePageReader {
 
 /** The same for equal values, whether an INTEGER comes as number or bigint; never the same for others. */
 function nameOf(value: Cell): unknown {
-  if (typeof value === 'bigint' || (typeof value === 'number' && Number.isSafeInteger(value))) {
-    return { integer: String(value) };
-  }
+  if (typeof value === 'bigint') return { integer: value.toString() };
+  if (typeof value === 'number' && Number.isSafeInteger(value)) return { integer: `${value + 0}` };
   if (value instanceof Uint8Array) return { blob: Buffer.from(value).toString('hex') };
   return value;
 }

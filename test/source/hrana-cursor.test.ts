@@ -43,7 +43,7 @@ function bodyOf(encoding: 'protobuf' | 'json', rows: readonly (readonly SqlValue
 function rowsIn(decoder: CursorDecoder, pieces: readonly Buffer[]): Cell[][] {
   const rows: Cell[][] = [];
   for (const piece of pieces) {
-    decoder.feed(piece);
+    decoder.feed(Buffer.from(piece));
     for (;;) {
       const state = decoder.next();
       if (state === CURSOR_END) return rows;
@@ -309,7 +309,23 @@ void describe('a row in JSON', () => {
     ]);
   });
 
+  void it('undoes every escape, and none that is cut or half of a pair', () => {
+    const all = '\\"\\\\\\/\\b\\f\\n\\r\\t\\u0000\\u00e9\\ud83d\\ude00';
+    const cells = ['{"type":"text","value":"' + all + '"}', '{"type":"text","value":"é€😀"}'];
+    assert.deepEqual(json(value(cells.join(','))), [['"\\/\b\f\n\r\t\0é😀', 'é€😀']]);
+    for (const text of ['\\x', '\\u12', '\\ud800', '\\', '\t']) {
+      assert.throws(() => json(value(`{"type":"text","value":"${text}"}`)), isMalformed, text);
+    }
+  });
+
   const wrong = {
+    'a REAL with a sign before it': value('{"type":"float","value":+1}'),
+    'a REAL that is too large': value('{"type":"float","value":1e999}'),
+    'an INTEGER without digits': value('{"type":"integer","value":"-"}'),
+    'an INTEGER of many digits': value('{"type":"integer","value":"12345678901234567890"}'),
+    'something behind a row': '{"type":"row","row":[]},',
+    'two values without a comma': value('{"type":"null"}{"type":"null"}'),
+    'a comma too many': value('{"type":"null"},'),
     'a row that is no list': '{"type":"row","row":{}}',
     'a row that is missing': '{"type":"row"}',
     'a value that is none': value('7'),

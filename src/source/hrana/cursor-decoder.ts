@@ -23,7 +23,7 @@ export interface CursorDecoder {
   readonly previous: WireRow;
   /** Null until it was read. */
   readonly head: StreamHead | null;
-  /** Adds bytes behind those added before. They must not change afterwards. */
+  /** Adds bytes behind those added before. They belong to the decoder afterwards, which may write over them. */
   feed(bytes: Buffer): void;
   /** @throws {SourceError} for what is not of the protocol, and for an error that the server tells. */
   next(): CursorState;

@@ -12,6 +12,7 @@ import {
   type StreamHead,
 } from './cursor-decoder.js';
 import { jsonStatement, readJsonValue } from './json-values.js';
+import { readPlainRow } from './json-row.js';
 import { malformed } from './protocol-error.js';
 import { UnreadBytes } from './unread-bytes.js';
 import { WireRow } from './wire-row.js';
@@ -77,6 +78,10 @@ class JsonCursor implements CursorDecoder {
       unread.at = lineEnd + 1;
       if (lineEnd - at > this.#maxLineBytes) throw answerTooLarge(this.#maxLineBytes);
       if (lineEnd === at) continue;
+      if (this.head !== null && readPlainRow(this.previous, bytes, at, lineEnd)) {
+        this.#turn();
+        return CURSOR_ROW;
+      }
       const state = this.#entry(bytes.subarray(at, lineEnd));
       if (state !== CURSOR_MORE) return state;
     }

@@ -20,7 +20,7 @@ export function readJsonValue(value: unknown): SqlValue {
       return field(value, 'value') as number;
     case 'text': {
       const text = field(value, 'value');
-      if (typeof text !== 'string') throw malformed('a TEXT is no string');
+      if (typeof text !== 'string' || !text.isWellFormed()) throw malformed('a TEXT is no string');
       return text;
     }
     case 'blob':
