@@ -1,5 +1,5 @@
 import { SourceError } from '../errors.js';
-import type { Query } from './connection.js';
+import type { Query, RawRow } from './connection.js';
 
 /** SQLite's column affinities (https://www.sqlite.org/datatype3.html, section 3.1). */
 export type Affinity = 'integer' | 'text' | 'blob' | 'real' | 'numeric';
@@ -59,14 +59,13 @@ export const OWN_TABLE_PREFIX = 'storage_sync_';
  * native vector indexes, and storage-sync's own.
  */
 export async function introspect(query: Query): Promise<SourceSchema> {
+  // Before all else: what changes meanwhile is then noticed by it.
   const { version, encoding } = await readVersion(query);
-  const listed = await query(
-    `SELECT t.name, t.type, t.wr, t.strict,
-            EXISTS (SELECT 1 FROM main.sqlite_schema AS i
-                    WHERE i.type = 'index' AND i.name || '_shadow' = t.name
-                      AND lower(i.sql) LIKE '%libsql_vector_idx%')
-     FROM pragma_table_list AS t WHERE t.schema = 'main' ORDER BY t.name`,
-  );
+  const [listed, columns, uniqueKeys] = await Promise.all([
+    readTableList(query),
+    readColumns(query),
+    readUniqueKeys(query),
+  ]);
   const others = new Map<string, string>();
   const userTables = new Map<string, { withoutRowid: boolean; strict: boolean }>();
   for (const [nameValue, type, withoutRowid, strict, vectorShadow] of listed) {
@@ -81,8 +80,6 @@ export async function introspect(query: Query): Promise<SourceSchema> {
     }
   }
 
-  const columns = await readColumns(query);
-  const uniqueKeys = await readUniqueKeys(query);
   const tables = [...userTables].map(([name, traits]): SchemaTable => {
     const own = columns.get(name) ?? [];
     const primaryKey = own
@@ -183,6 +180,16 @@ function classify(name: string, type: string, vectorShadow: boolean): string | n
 
 interface ReadColumn extends SchemaColumn {
   readonly primaryKeyIndex: number;
+}
+
+async function readTableList(query: Query): Promise<RawRow[]> {
+  return await query(
+    `SELECT t.name, t.type, t.wr, t.strict,
+            EXISTS (SELECT 1 FROM main.sqlite_schema AS i
+                    WHERE i.type = 'index' AND i.name || '_shadow' = t.name
+                      AND lower(i.sql) LIKE '%libsql_vector_idx%')
+     FROM pragma_table_list AS t WHERE t.schema = 'main' ORDER BY t.name`,
+  );
 }
 
 async function readColumns(query: Query): Promise<Map<string, ReadColumn[]>> {

@@ -337,7 +337,10 @@ void describe('an aborted sync', () => {
         },
         async (file, own) => {
           await using server = await startHranaServer({ file });
-          const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+          const source = { url: server.httpUrl };
+          // A statement for each page, so that one can be met in the middle.
+          const transport = 'http-pipeline';
+          const options = { ...own, source, transport, batchSize: 20 } as const;
           await sync(options);
           changeDatabase(
             file,
@@ -367,7 +370,10 @@ void describe('an aborted sync', () => {
       },
       async (file, own) => {
         await using server = await startHranaServer({ file });
-        const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+        const source = { url: server.httpUrl };
+        // A statement for each page, so that one can be met in the middle.
+        const transport = 'http-pipeline';
+        const options = { ...own, source, transport, batchSize: 20 } as const;
         await using storage = await StorageSync.open({ ...options, pool });
         await abortInTheMiddle(server, (signal) => storage.sync({ signal }));
         assert.equal((await storage.status()).state, 'empty');
