@@ -73,7 +73,7 @@ export const TRIALS: readonly Trial[] = [
     title: 'Full sync over HTTP, UUID text keys',
     source: 'http',
     data: 'records',
-    rows: 100_000,
+    rows: 400_000,
     targets: [STORAGE_SYNC, HAND_WRITTEN, FETCH_READ],
     goals: [
       { figure: 'rowsPerSecond', against: 'hand-written', atLeast: 4 },
@@ -86,7 +86,7 @@ export const TRIALS: readonly Trial[] = [
     title: 'Full sync over HTTP, 50 ms added to every answer',
     source: 'http',
     data: 'records',
-    rows: 100_000,
+    rows: 400_000,
     targets: [
       { ...STORAGE_SYNC, id: 'storage-sync-50ms', title: 'storage-sync, 50 ms', latencyMs: 50 },
       { ...STORAGE_SYNC, title: 'storage-sync, 0 ms' },
