@@ -179,7 +179,9 @@ void describe('a cache', () => {
     await using dir = await TempDir.make();
     dir.database('source.db', notesSql(50));
     await using server = await startHranaServer({ file: dir.join('source.db'), latencyMs: 800 });
-    const args = ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '5'];
+    // A request for each page: a cursor would give them all at once.
+    const flags = ['--batch-size', '5', '--transport', 'client'];
+    const args = ['sync', '--source', server.httpUrl, '--cache', dir.cache, ...flags];
     const first = new RunningCommand([...args, '--json']);
     await untilRequested(server, 4);
     const status = await run(['status', '--cache', dir.cache, '--json']);

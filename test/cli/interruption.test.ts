@@ -9,8 +9,9 @@ import { TempDir } from './temp-dir.js';
 
 const ROWS = 2000;
 
-function slowArgs(dir: TempDir, server: HranaServer): string[] {
-  return ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '50', '--json'];
+function slowArgs(dir: TempDir, server: HranaServer, more: readonly string[] = []): string[] {
+  const flags = ['--batch-size', '50', '--json', ...more];
+  return ['sync', '--source', server.httpUrl, '--cache', dir.cache, ...flags];
 }
 
 void describe('a stopped sync', () => {
@@ -21,7 +22,8 @@ void describe('a stopped sync', () => {
     void it(`keeps its checkpoint at ${signal}, and the next goes on from there`, async () => {
       await using dir = await TempDir.make();
       await using server = await slowSource(dir, ROWS);
-      const args = slowArgs(dir, server);
+      // A request for each page: a cursor would give them all at once.
+      const args = slowArgs(dir, server, ['--transport', 'client']);
       const running = new RunningCommand(args);
       await untilRequested(server, 14);
       running.process.kill(signal);
