@@ -10,7 +10,18 @@ import { TempDir } from './temp-dir.js';
 const ROWS = 2000;
 
 function slowArgs(dir: TempDir, server: HranaServer): string[] {
-  return ['sync', '--source', server.httpUrl, '--cache', dir.cache, '--batch-size', '50', '--json'];
+  return [
+    'sync',
+    '--source',
+    server.httpUrl,
+    '--transport',
+    'http-pipeline',
+    '--cache',
+    dir.cache,
+    '--batch-size',
+    '50',
+    '--json',
+  ];
 }
 
 void describe('a stopped sync', () => {
