@@ -328,7 +328,12 @@ void describe('a table whose schema changed', () => {
   void it('is rebuilt with the whole cache at any time', async () => {
     await withSource(`${T}; ${FILL}`, async (file, own) => {
       await using server = await startHranaServer({ file });
-      const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+      const options = {
+        ...own,
+        source: { url: server.httpUrl },
+        transport: 'http-pipeline' as const,
+        batchSize: 20,
+      };
       await run(options);
       changeDatabase(file, 'ALTER TABLE t DROP COLUMN a');
       await abortInTheMiddle(server, options);
@@ -343,7 +348,12 @@ void describe('a table whose schema changed', () => {
   void it('is begun anew in a cache that was not published', async () => {
     await withSource(`${T}; ${FILL}`, async (file, own) => {
       await using server = await startHranaServer({ file });
-      const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+      const options = {
+        ...own,
+        source: { url: server.httpUrl },
+        transport: 'http-pipeline' as const,
+        batchSize: 20,
+      };
       await abortInTheMiddle(server, options);
       changeDatabase(file, 'ALTER TABLE t ADD COLUMN d DEFAULT 5');
       const report = await run(options);
@@ -372,7 +382,12 @@ void describe('a successor of a table', () => {
   void it('is gone on with, or dropped when something else is wanted', async () => {
     await withSource(`${T}; ${FILL}`, async (file, own) => {
       await using server = await startHranaServer({ file });
-      const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+      const options = {
+        ...own,
+        source: { url: server.httpUrl },
+        transport: 'http-pipeline' as const,
+        batchSize: 20,
+      };
       await run(options);
       const served = await recordDigests(options.cacheDir);
       changeDatabase(file, 'ALTER TABLE t DROP COLUMN a');
@@ -421,7 +436,12 @@ void describe('a successor of a table', () => {
     void it(`is not needed where rows only come in another order, but the reading begins anew: ${sql.slice(0, 60)}`, async () => {
       await withSource(`${T}; ${FILL}`, async (file, own) => {
         await using server = await startHranaServer({ file });
-        const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+        const options = {
+          ...own,
+          source: { url: server.httpUrl },
+          transport: 'http-pipeline' as const,
+          batchSize: 20,
+        };
         await run(options);
         changeDatabase(file, `UPDATE t SET k = 'K' || k WHERE k % 2`);
         await abortInTheMiddle(server, options);
@@ -464,7 +484,12 @@ void describe('a successor of a table', () => {
   void it('is no more seen than a new table before the sync is complete', async () => {
     await withSource(`${T}; ${FILL}`, async (file, own) => {
       await using server = await startHranaServer({ file });
-      const options = { ...own, source: { url: server.httpUrl }, batchSize: 20 };
+      const options = {
+        ...own,
+        source: { url: server.httpUrl },
+        transport: 'http-pipeline' as const,
+        batchSize: 20,
+      };
       await run(options);
       changeDatabase(
         file,

@@ -97,7 +97,9 @@ void describe('a schema that changes while a sync runs', () => {
             if (mode.includes('log')) await capture(file);
             await using server = way === 'http' ? await startHranaServer({ file }) : null;
             const source = server ? { url: server.httpUrl } : own.source;
-            const options = { ...own, source, batchSize: 20, maxLossShare: 1 };
+            // A statement for each page, so that there are points between them.
+            const transport = server ? ('http-pipeline' as const) : ('auto' as const);
+            const options = { ...own, transport, source, batchSize: 20, maxLossShare: 1 };
             const isFirst = mode.startsWith('first');
             if (!isFirst) await run(options);
             const isSuccessor = mode === 'successor';
