@@ -23,7 +23,7 @@ void describe('a stopped sync', () => {
       await using dir = await TempDir.make();
       await using server = await slowSource(dir, ROWS);
       // A request for each page: a cursor would give them all at once.
-      const args = slowArgs(dir, server, ['--transport', 'client']);
+      const args = slowArgs(dir, server, ['--transport', 'http-pipeline']);
       const running = new RunningCommand(args);
       await untilRequested(server, 14);
       running.process.kill(signal);
@@ -54,7 +54,7 @@ void describe('a stopped sync', () => {
     await using dir = await TempDir.make();
     await using server = await slowSource(dir, ROWS);
     await server.fault({ action: { kind: 'latency', ms: 5000 }, skip: 10, times: Infinity });
-    const running = new RunningCommand(slowArgs(dir, server));
+    const running = new RunningCommand(slowArgs(dir, server, ['--transport', 'http-pipeline']));
     await untilRequested(server, 8);
     running.process.kill('SIGINT');
     await sleep(50);
