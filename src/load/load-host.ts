@@ -1,13 +1,16 @@
+import { workerData } from 'node:worker_threads';
 import type { PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { SourceRef, SpareMemory } from '../pipeline/messages.js';
+import type { WorkerData } from '../pipeline/serve.js';
 import type { SourceConnection } from '../source/connection.js';
 import { outlineTable, readRange } from '../source/file-scan.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
-import { KeyRanges } from './key-ranges.js';
+import { RowKernel } from './kernel/row-kernel.js';
+import { LeafRecords } from './leaf-records.js';
 import { PageWriter } from './page-writer.js';
 import { sameKey, sortRecords } from './sort-records.js';
-import { Grouping, GroupReader, readParts, writeGroups } from './spool.js';
+import { GroupReader, HEADER_BYTES, readParts, writeGroups } from './spool.js';
 import type { LoadTasks, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
@@ -23,7 +26,7 @@ type OnConnection = <T>(
 export class LoadHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
-  readonly #grouping = new Grouping();
+  #kernel: Promise<RowKernel> | null = null;
   readonly #records = new GroupReader();
   readonly #writer = new PageWriter();
   #spare: SpareMemory | undefined;
@@ -52,17 +55,17 @@ export class LoadHost {
   async spool(request: Request<'spool'>): Response<'spool'> {
     const { source, plan, range, bounds, keys, spool } = request;
     return await this.#on(source, async (connection) => {
-      const builder = new BatchBuilder(plan, this.#checksum, this.#spare);
+      const kernel = await (this.#kernel ??= RowKernel.load((workerData as WorkerData).kernel));
+      const records = new LeafRecords(kernel, plan, keys, this.#checksum, this.#spare);
       this.#spare = undefined;
-      const page = await readRange(connection, plan, range, bounds, builder);
+      const page = await readRange(connection, plan, range, bounds, records);
       if (page === null) return { spooled: null };
-      const batch = builder.finish();
-      this.#spare = batch;
-      const groups = this.#grouping.group(batch, new KeyRanges(keys));
+      const { groups, count, spare } = records.finish();
+      this.#spare = spare;
       const spooled: SpooledRows = {
         groups: writeGroups(spool, groups),
-        rows: batch.count,
-        bytes: batch.bytes,
+        rows: count,
+        bytes: groups.bytes.length - HEADER_BYTES * count,
         rejected: page.rejected,
         sourceRows: page.sourceRows,
         rest: page.rest,

@@ -2,66 +2,16 @@ import { closeSync, constants, openSync, readSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFully } from '../cache/bulk/data-file.js';
 import { cacheIoError, FILE_MODE } from '../cache/files.js';
-import type { Batch } from '../transform/batch.js';
-import type { KeyRanges } from './key-ranges.js';
+import type { Groups } from './kernel/row-kernel.js';
 import type { SpooledGroups, SpoolPart, SpoolRef } from './tasks.js';
 
 /**
- * Records on their way from the order of the source to the order of their keys, grouped by ranges of keys. A record is
- * the size of its key and its whole size as 32-bit numbers, little-endian, then its key, then its value.
+ * Records on their way from the order of the source to the order of their keys, grouped by ranges of keys. Before a
+ * record's key and value there are, little-endian, 16 bits of the key's size, 16 of its range, and 32 of the size of key
+ * and value.
  */
 
-const HEADER_BYTES = 8;
-
-/** Records grouped by their ranges, one group behind the other. */
-export interface Groups {
-  readonly bytes: Buffer;
-  /** Bytes of each range's group. */
-  readonly sizes: readonly number[];
-}
-
-/** Groups the records of batches. Keeps its memory for the next one. */
-export class Grouping {
-  #target = Buffer.alloc(0);
-  #rangeOf = new Uint16Array(0);
-
-  /** The groups are in memory that the next call uses again. */
-  group(batch: Batch, ranges: KeyRanges): Groups {
-    const arena = Buffer.from(batch.arena, 0, batch.bytes);
-    if (this.#rangeOf.length < batch.count) this.#rangeOf = new Uint16Array(batch.count);
-    const spans = new Uint32Array(batch.spans, 0, 3 * batch.count);
-    const sizes = Array.from({ length: ranges.count }, () => 0);
-    for (let i = 0; i < batch.count; i++) {
-      const keyStart = spans[3 * i]!;
-      const range = ranges.rangeOf(arena, keyStart, spans[3 * i + 1]!);
-      this.#rangeOf[i] = range;
-      sizes[range]! += HEADER_BYTES + spans[3 * i + 2]! - keyStart;
-    }
-    const total = sizes.reduce((sum, size) => sum + size, 0);
-    if (this.#target.length < total) this.#target = Buffer.allocUnsafeSlow(total);
-    this.#fill(arena, spans, sizes);
-    return { bytes: this.#target.subarray(0, total), sizes };
-  }
-
-  #fill(arena: Buffer, spans: Uint32Array, sizes: readonly number[]): void {
-    const target = this.#target;
-    const next = new Float64Array(sizes.length);
-    for (let range = 1; range < sizes.length; range++) {
-      next[range] = next[range - 1]! + sizes[range - 1]!;
-    }
-    for (let i = 0; 3 * i < spans.length; i++) {
-      const range = this.#rangeOf[i]!;
-      const at = next[range]!;
-      const keyStart = spans[3 * i]!;
-      const end = spans[3 * i + 2]!;
-      const size = end - keyStart;
-      writeUint32(target, at, spans[3 * i + 1]! - keyStart);
-      writeUint32(target, at + 4, size);
-      arena.copy(target, at + HEADER_BYTES, keyStart, end);
-      next[range] = at + HEADER_BYTES + size;
-    }
-  }
-}
+export const HEADER_BYTES = 8;
 
 /** Records of a group, as offsets into it: of each its key, its value, and its end. */
 export interface GroupedRecords {
@@ -83,7 +33,7 @@ export class GroupReader {
   read(bytes: Buffer): GroupedRecords {
     let count = 0;
     for (let at = 0; at < bytes.length;) {
-      const keyBytes = readUint32(bytes, at);
+      const keyBytes = bytes[at]! | (bytes[at + 1]! << 8);
       const size = readUint32(bytes, at + 4);
       at += HEADER_BYTES;
       if (keyBytes > size || at + size > bytes.length) {
@@ -114,13 +64,6 @@ function twice(from: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
   const to = new Uint32Array(2 * from.length);
   to.set(from);
   return to;
-}
-
-function writeUint32(target: Buffer, at: number, value: number): void {
-  target[at] = value;
-  target[at + 1] = value >>> 8;
-  target[at + 2] = value >>> 16;
-  target[at + 3] = value >>> 24;
 }
 
 function readUint32(bytes: Buffer, at: number): number {

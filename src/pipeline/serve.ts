@@ -95,4 +95,6 @@ export interface WorkerData {
   readonly channel: string;
   /** The ES module whose default export handles the thread's tasks. */
   readonly entry: string;
+  /** The file of the kernel for loads. */
+  readonly kernel: string;
 }

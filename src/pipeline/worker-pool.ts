@@ -8,7 +8,7 @@ import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messa
 import { Semaphore } from './semaphore.js';
 import { ThreadAffinity } from './thread-affinity.js';
 import type { WorkerData } from './serve.js';
-import { THREAD_FILE, WORKER_URLS, type WorkerUrls } from './worker-urls.js';
+import { KERNEL_FILE, THREAD_FILE, WORKER_URLS, type WorkerUrls } from './worker-urls.js';
 
 export interface WorkerPoolOptions {
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
@@ -52,7 +52,11 @@ export class WorkerPool implements AsyncDisposable {
   constructor(options: WorkerPoolOptions = {}) {
     const urls = options.urls ?? WORKER_URLS;
     const channel = `storage-sync:${randomUUID()}`;
-    const startedBy = (entry: string): WorkerData => ({ channel, entry });
+    const startedBy = (entry: string): WorkerData => ({
+      channel,
+      entry,
+      kernel: KERNEL_FILE,
+    });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
     this.#sessions = new BroadcastChannel(channel);

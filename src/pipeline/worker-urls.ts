@@ -13,3 +13,6 @@ export const WORKER_URLS: WorkerUrls = {
 
 /** What piscina loads in each thread. It loads the thread's entry, by `WorkerData`. */
 export const THREAD_FILE = fileURLToPath(new URL('../../workers/thread.cjs', import.meta.url));
+
+/** What reader threads load for loads, in WebAssembly. Its source is in `src/load/kernel/assembly`. */
+export const KERNEL_FILE = fileURLToPath(new URL('../load/kernel/rows.wasm', import.meta.url));

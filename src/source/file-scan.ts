@@ -5,7 +5,13 @@ import type { TablePlan } from './plan.js';
 import { settleRefused } from './refused-rows.js';
 import { Scan } from './scan.js';
 import { SqlPageReader } from './sql-page.js';
-import { sampleRows, scanRows, type RowidRange, type ScannedRows } from './stored/leaf-scan.js';
+import {
+  sampleRows,
+  scanRows,
+  type LeafSink,
+  type RowidRange,
+  type ScannedRows,
+} from './stored/leaf-scan.js';
 import { StoredFormError } from './stored/stored-form-error.js';
 import type { StoredPageBounds } from './stored/stored-page.js';
 import { UnknownDefault, type StoredTable } from './stored/stored-table.js';
@@ -65,14 +71,14 @@ export async function readRange(
   plan: TablePlan,
   range: RowidRange,
   bounds: StoredPageBounds,
-  sink: RowSink,
+  sink: LeafSink,
 ): Promise<RangePage | null> {
   return await withRows(connection, plan, async (query, table, btree) => {
-    const sql = sqlReader(connection, plan, sink);
-    const scanned = await learning(query, connection, plan, table, sink, async () => {
+    const sql = sqlReader(connection, plan, sink.rows);
+    const scanned = await learning(query, connection, plan, table, sink.rows, async () => {
       return await scanRows(table, btree, range, bounds, sink);
     });
-    const { rejected } = await settle(query, sql, plan, bounds, sink, scanned);
+    const { rejected } = await settle(query, sql, plan, bounds, sink.rows, scanned);
     return {
       taken: scanned.rows - rejected.length,
       rejected,

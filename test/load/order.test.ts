@@ -1,17 +1,18 @@
 import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { cutEvenly, KeyRanges } from '../../src/load/key-ranges.js';
+import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
+import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
+import { cutEvenly } from '../../src/load/key-ranges.js';
 import { sameKey, sortRecords } from '../../src/load/sort-records.js';
 import {
   fileOfRange,
-  Grouping,
   GroupReader,
   partsOfRange,
   readParts,
   writeGroups,
 } from '../../src/load/spool.js';
-import { packRecords, type Batch } from '../../src/transform/batch.js';
+import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
 import { TempDirectory } from '../support/temp.js';
 
@@ -33,32 +34,29 @@ function inOrder(list: readonly Buffer[]): Buffer[] {
   return list.toSorted((a, b) => Buffer.compare(a, b));
 }
 
-function batchOf(list: readonly Buffer[]): Batch {
-  return packRecords(list.map((each, i) => ({ key: each, value: Buffer.alloc(i % 40, i) })));
+const kernel = await RowKernel.load(KERNEL_FILE);
+const PLAN = { columns: [], key: [] } as unknown as TablePlan;
+
+/** Records with these keys, and with values that tell them apart, grouped by ranges. */
+function groupsOf(list: readonly Buffer[], bounds: readonly Buffer[]): Groups {
+  kernel.begin(PLAN, bounds);
+  for (const [i, each] of list.entries()) {
+    kernel.append(Buffer.concat([each, Buffer.alloc(i % 40, i)]), each.length);
+  }
+  return kernel.group();
+}
+
+/** The range that a key is in. */
+function rangeOf(each: Buffer, bounds: readonly Buffer[]): number {
+  return bounds.filter((bound) => Buffer.compare(bound, each) <= 0).length;
 }
 
 void describe('ranges of keys', () => {
-  void it('hold each key behind their bound and before the next', () => {
-    fc.assert(
-      fc.property(keys, keys, (all, some) => {
-        const bounds = inOrder(some);
-        const ranges = new KeyRanges(bounds);
-        assert.equal(ranges.count, bounds.length + 1);
-        for (const each of [...all, ...bounds]) {
-          const padded = Buffer.concat([Buffer.from('before'), each, Buffer.from('behind')]);
-          const range = ranges.rangeOf(padded, 6, 6 + each.length);
-          const expected = bounds.filter((bound) => Buffer.compare(bound, each) <= 0).length;
-          assert.equal(range, expected, each.toString('hex'));
-        }
-      }),
-    );
-  });
-
   void it('are cut evenly from a sample', () => {
     const sample = Array.from({ length: 1000 }, (_, i) => Buffer.from(`${(i * 7919) % 1000}`));
-    const ranges = new KeyRanges(cutEvenly(sample, 10));
-    const sizes = Array.from({ length: ranges.count }, () => 0);
-    for (const each of sample) sizes[ranges.rangeOf(each, 0, each.length)]!++;
+    const bounds = cutEvenly(sample, 10);
+    const sizes = Array.from({ length: bounds.length + 1 }, () => 0);
+    for (const each of sample) sizes[rangeOf(each, bounds)]!++;
     assert.deepEqual(
       sizes,
       Array.from({ length: 10 }, () => 100),
@@ -68,30 +66,35 @@ void describe('ranges of keys', () => {
   void it('are fewer where the sample has fewer keys, and one without any', () => {
     assert.deepEqual(cutEvenly([], 10), []);
     const same = [Buffer.from('a'), Buffer.from('a'), Buffer.from('b')];
-    assert.equal(new KeyRanges(cutEvenly(same, 10)).count, 2 + 1);
+    assert.equal(cutEvenly(same, 10).length, 2);
   });
 });
 
 void describe('records in groups', () => {
   void it('are those of the batch, each in the group of its range', () => {
-    const grouping = new Grouping();
     fc.assert(
-      fc.property(keys, keys, (all, some) => {
-        const ranges = new KeyRanges(inOrder(some));
-        const { bytes, sizes } = grouping.group(batchOf(all), ranges);
-        assert.equal(sizes.length, ranges.count);
-        const found: string[] = [];
+      fc.property(keys, keys, (some, others) => {
+        const bounds = inOrder(others);
+        // Bounds are keys themselves, as often as not.
+        const all = [
+          ...some,
+          ...bounds.filter((bound) => !some.some((each) => each.equals(bound))),
+        ];
+        const { bytes, sizes } = groupsOf(all, bounds);
+        assert.equal(sizes.length, bounds.length + 1);
+        const records: string[] = [];
         let at = 0;
         for (const [range, size] of sizes.entries()) {
           const group = bytes.subarray(at, at + size);
           const { count, keyStarts, valueStarts, ends } = reader.read(group);
           for (let i = 0; i < count; i++) {
-            assert.equal(ranges.rangeOf(group, keyStarts[i]!, valueStarts[i]!), range);
+            const found = group.subarray(keyStarts[i], valueStarts[i]);
+            assert.equal(rangeOf(found, bounds), range, found.toString('hex'));
             const record = [
               group.toString('hex', keyStarts[i], valueStarts[i]),
               group.toString('hex', valueStarts[i], ends[i]),
             ];
-            found.push(record.join(':'));
+            records.push(record.join(':'));
           }
           at += size;
         }
@@ -99,7 +102,7 @@ void describe('records in groups', () => {
         const given = all.map(
           (each, i) => `${each.toString('hex')}:${Buffer.alloc(i % 40, i).toString('hex')}`,
         );
-        assert.deepEqual(found.toSorted(), given.toSorted());
+        assert.deepEqual(records.toSorted(), given.toSorted());
       }),
     );
   });
@@ -107,7 +110,7 @@ void describe('records in groups', () => {
   void it('are sorted by the bytes of their keys', () => {
     fc.assert(
       fc.property(keys, (all) => {
-        const { bytes } = new Grouping().group(batchOf(all), new KeyRanges([]));
+        const { bytes } = groupsOf(all, []);
         const group = Buffer.from(bytes);
         const records = reader.read(group);
         const sorted = [...sortRecords(group, records)].map((place) =>
@@ -123,7 +126,7 @@ void describe('records in groups', () => {
 
   void it('that have one key are known', () => {
     const list = ['b', 'ab', 'b', 'a'].map((text) => Buffer.from(text));
-    const { bytes } = new Grouping().group(batchOf(list), new KeyRanges([]));
+    const { bytes } = groupsOf(list, []);
     const records = reader.read(Buffer.from(bytes));
     const [first, second, third, fourth] = sortRecords(Buffer.from(bytes), records);
     assert.equal(sameKey(bytes, records, first!, second!), false);
@@ -132,10 +135,10 @@ void describe('records in groups', () => {
   });
 
   void it('that are damaged are refused', () => {
-    const { bytes } = new Grouping().group(batchOf([Buffer.from('key')]), new KeyRanges([]));
+    const { bytes } = groupsOf([Buffer.from('key')], []);
     assert.throws(() => reader.read(bytes.subarray(0, bytes.length - 1)), RangeError);
     const longer = Buffer.from(bytes);
-    longer[3] = 0xff;
+    longer[7] = 0xff;
     assert.throws(() => reader.read(longer), RangeError);
   });
 });
@@ -150,28 +153,25 @@ void describe('a spool', () => {
         keys,
         fc.integer({ min: 1, max: 8 }),
         (lists, some, wanted) => {
-          const ranges = new KeyRanges(inOrder(some));
-          const files = Math.min(wanted, ranges.count);
+          const bounds = inOrder(some);
+          const ranges = bounds.length + 1;
+          const files = Math.min(wanted, ranges);
           const path = dir.join(String(spools++));
           mkdirSync(path);
           const taken = new BigInt64Array(new SharedArrayBuffer(8 * files));
           const spool = { dir: path, taken };
-          const grouping = new Grouping();
-          const spooled = lists.map((list) =>
-            writeGroups(spool, grouping.group(batchOf(list), ranges)),
-          );
-          for (let range = 0; range < ranges.count; range++) {
+          const spooled = lists.map((list) => writeGroups(spool, groupsOf(list, bounds)));
+          for (let range = 0; range < ranges; range++) {
             const parts = partsOfRange(spooled, range, files);
             const group = Buffer.alloc(parts.reduce((sum, { bytes }) => sum + bytes, 0));
-            if (parts.length > 0)
-              readParts(spool, fileOfRange(range, ranges.count, files), parts, group);
+            if (parts.length > 0) readParts(spool, fileOfRange(range, ranges, files), parts, group);
             const { count, keyStarts, valueStarts } = reader.read(group);
             const found = Array.from({ length: count }, (_, i) =>
               group.toString('hex', keyStarts[i], valueStarts[i]),
             );
             const expected = lists
               .flat()
-              .filter((each) => ranges.rangeOf(each, 0, each.length) === range)
+              .filter((each) => rangeOf(each, bounds) === range)
               .map((each) => each.toString('hex'));
             assert.deepEqual(found.toSorted(), expected.toSorted());
           }

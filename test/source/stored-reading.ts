@@ -13,7 +13,12 @@ import { Scan } from '../../src/source/scan.js';
 import { SqlPageReader } from '../../src/source/sql-page.js';
 import type { TableDefinition } from '../../src/table-definition.js';
 import { outlineTable, readRange } from '../../src/source/file-scan.js';
+import { takeNone, type LeafSink } from '../../src/source/stored/leaf-scan.js';
 import { TableBtree } from '../../src/source/stored/table-btree.js';
+import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
+import { RowKernel } from '../../src/load/kernel/row-kernel.js';
+import { LeafRecords } from '../../src/load/leaf-records.js';
+import { GroupReader } from '../../src/load/spool.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
 import { loadChecksum } from '../../src/transform/checksum.js';
 import { InvalidText, type Cell } from '../../src/values.js';
@@ -40,6 +45,8 @@ export interface Read {
 }
 
 const checksum = await loadChecksum();
+const kernel = await RowKernel.load(KERNEL_FILE);
+const groupReader = new GroupReader();
 
 type ReadOne = (position: readonly Cell[] | null, sink: RowSink) => Promise<Page>;
 
@@ -145,12 +152,19 @@ async function readByScan(
   }));
   for (let range = ranges.shift(); range; range = ranges.shift()) {
     const list = new RowList(plan);
-    const page = await readRange(connection, plan, range, bounds, list);
+    const page = await readRange(connection, plan, range, bounds, oneByOne(list));
     for (const row of list.rows) rows.push(showRow(row, plan));
     for (const { key, reason } of page!.rejected) rejected.push(`${key}: ${reason}`);
     const builder = new BatchBuilder(plan, checksum);
-    await readRange(connection, plan, range, bounds, builder);
-    records.push(...recordsIn(builder.finish()));
+    const built = await readRange(connection, plan, range, bounds, oneByOne(builder));
+    const expected = recordsIn(builder.finish());
+    records.push(...expected);
+    const leaves = new LeafRecords(kernel, plan, [], checksum, undefined);
+    const again = await readRange(connection, plan, range, bounds, leaves);
+    const { groups, count } = leaves.finish();
+    assert.equal(count, expected.length);
+    assert.deepEqual(again, built);
+    assert.deepEqual(recordsOfGroup(groups.bytes).toSorted(), expected.toSorted(), 'by leaves');
     if (page!.rest) ranges.unshift(page!.rest);
   }
   const known = new Set(records.map((record) => record.split(' ')[0]));
@@ -159,6 +173,18 @@ async function readByScan(
     for (const key of keys) assert.ok(known.has(key), 'a sample is of the table');
   }
   return { rows, records, rejected };
+}
+
+function oneByOne(rows: RowSink): LeafSink {
+  return { rows, begin: () => rows.start(0), takeLeaves: takeNone };
+}
+
+function recordsOfGroup(bytes: Buffer): string[] {
+  const { count, keyStarts, valueStarts, ends } = groupReader.read(bytes);
+  return Array.from({ length: count }, (_, i) => {
+    const key = bytes.subarray(keyStarts[i], valueStarts[i]);
+    return `${shorten(key)} ${shorten(bytes.subarray(valueStarts[i], ends[i]))}`;
+  });
 }
 
 function recordsIn(batch: Batch): string[] {

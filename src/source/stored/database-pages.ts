@@ -2,8 +2,8 @@ import type { Query } from '../connection.js';
 import type { TextEncoding } from '../introspection.js';
 import { StoredFormError } from './stored-form-error.js';
 
-/** Bytes of pages asked for at once: driver and allocator are at their best with answers of some 100 KiB. */
-const REQUEST_BYTES = 256 * 1024;
+/** Bytes of pages asked for at once, at most: driver and allocator are at their best with answers of some 100 KiB. */
+export const REQUEST_BYTES = 256 * 1024;
 
 /**
  * The pages of a SQLite file as they are stored, out of SQLite's own pager: inside a transaction they are those of its

@@ -31,6 +31,48 @@ export interface ScannedRows {
   readonly rest: RowidRange | null;
 }
 
+/** Leaf pages of a table, one behind the other. */
+export interface Leaves {
+  readonly table: StoredTable;
+  readonly pages: Buffer;
+  readonly count: number;
+  /** The rows that are wanted. */
+  readonly range: RowidRange;
+  readonly maxRowBytes: number;
+}
+
+export interface LeafRows {
+  readonly rows: number;
+  /** Bytes of their records. */
+  readonly bytes: number;
+  /** The rowid that was looked at last, if one was. */
+  readonly last: Rowid | null;
+}
+
+/** Takes rows by whole leaves, and one by one those that it does not take so. */
+export interface LeafSink {
+  readonly rows: RowSink;
+  /** Forgets what was taken. */
+  begin(): void;
+  /**
+   * Takes the rows of leaves that are in their range, in order, but for those of which it tells page and cell: they come
+   * by {@link rows}.
+   */
+  takeLeaves(leaves: Leaves, one: (page: number, cell: number) => void): LeafRows;
+}
+
+/** Takes no row by its leaf. */
+export function takeNone(
+  { table, pages, count }: Leaves,
+  one: (page: number, cell: number) => void,
+): LeafRows {
+  for (let page = 0; page < count; page++) {
+    const cells = cellCount(pages, page * table.pages.pageBytes);
+    for (let cell = 0; cell < cells; cell++) one(page, cell);
+  }
+  return { rows: 0, bytes: 0, last: null };
+}
+
 /**
  * Reads the rows of a range in the order of their rowids and gives them to a sink: each page once, and as many of them
  * at a time as make a good request.
@@ -43,12 +85,12 @@ export async function scanRows(
   btree: TableBtree,
   range: RowidRange,
   bounds: StoredPageBounds,
-  sink: RowSink,
+  sink: LeafSink,
 ): Promise<ScannedRows> {
   const { pages } = table;
   const leaves = await btree.leavesBetween(range.after, range.upTo);
   const scan = new LeafScan(table, range, bounds, sink);
-  sink.start(0);
+  sink.begin();
   for (let from = 0; from < leaves.length; from += pages.requestPages) {
     const some = leaves.slice(from, from + pages.requestPages);
     scan.take(await pages.read(some), some.length);
@@ -144,48 +186,46 @@ function describeRow(
 class LeafScan {
   readonly #table: StoredTable;
   readonly #range: RowidRange;
-  readonly #sink: RowSink;
+  readonly #bounds: StoredPageBounds;
+  readonly #sink: LeafSink;
   readonly #taker: Taker;
   readonly #record = new StoredRecord();
   readonly #cell = newCell();
-  #rows = 0;
+  /** Rows that did not come by their leaves. */
+  #single = 0;
+  #leafRows = 0;
   #last: Rowid | null = null;
   bytes = 0;
   /** Rows of the leaves read last that go on in other pages. */
   scattered: (ScatteredRecord & { readonly ordinal: number; readonly rowid: Rowid })[] = [];
 
-  constructor(table: StoredTable, range: RowidRange, bounds: StoredPageBounds, sink: RowSink) {
+  constructor(table: StoredTable, range: RowidRange, bounds: StoredPageBounds, sink: LeafSink) {
     this.#table = table;
     this.#range = range;
+    this.#bounds = bounds;
     this.#sink = sink;
-    this.#taker = new Taker(table, this.#record, bounds.maxRowBytes, sink);
+    this.#taker = new Taker(table, this.#record, bounds.maxRowBytes, sink.rows);
   }
 
-  take(pages: Buffer, leaves: number): void {
-    const { pageBytes } = this.#table.pages;
-    let cells = 0;
-    for (let i = 0; i < leaves; i++) cells += cellCount(pages, i * pageBytes);
-    this.#sink.grow(this.#rows + cells);
-    for (let i = 0; i < leaves; i++) this.#takeLeaf(pages, i * pageBytes);
+  take(pages: Buffer, count: number): void {
+    const { maxRowBytes } = this.#bounds;
+    const leaves = { table: this.#table, pages, count, range: this.#range, maxRowBytes };
+    const { rows, bytes, last } = this.#sink.takeLeaves(leaves, (page, cell) => {
+      this.#takeCell(pages, page * this.#table.pages.pageBytes, cell);
+    });
+    this.#leafRows += rows;
+    this.bytes += bytes;
+    this.#last = last ?? this.#last;
   }
 
-  #takeLeaf(pages: Buffer, start: number): void {
+  #takeCell(pages: Buffer, start: number, i: number): void {
     if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
-    const { usableBytes } = this.#table.pages;
     const { after, upTo } = this.#range;
-    const cell = this.#cell;
-    const count = cellCount(pages, start);
-    for (let i = 0; i < count; i++) {
-      const rowid = describeRow(pages, start, i, usableBytes, cell);
-      if (after !== null && rowid <= after) continue;
-      if (upTo !== null && rowid > upTo) return;
-      this.#takeCell(pages, rowid);
-    }
-  }
-
-  #takeCell(pages: Buffer, rowid: Rowid): void {
+    const rowid = describeRow(pages, start, i, this.#table.pages.usableBytes, this.#cell);
+    if ((after !== null && rowid <= after) || (upTo !== null && rowid > upTo)) return;
     const { at, payloadBytes, overflowPage } = this.#cell;
-    const ordinal = this.#rows++;
+    const ordinal = this.#single++;
+    this.#sink.rows.grow(this.#single);
     this.bytes += payloadBytes;
     this.#last = rowid;
     if (overflowPage === 0) {
@@ -208,6 +248,7 @@ class LeafScan {
 
   result(upTo: Rowid | null, isWhole: boolean): ScannedRows {
     const rest = isWhole ? null : { after: this.#last, upTo };
-    return { rows: this.#rows, bytes: this.bytes, refused: this.#taker.refused, rest };
+    const rows = this.#leafRows + this.#single;
+    return { rows, bytes: this.bytes, refused: this.#taker.refused, rest };
   }
 }

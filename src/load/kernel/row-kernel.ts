@@ -1,0 +1,216 @@
+import { readFile } from 'node:fs/promises';
+import type { TablePlan } from '../../source/plan.js';
+import { cellCount } from '../../source/stored/btree-page.js';
+import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
+import type { Leaves } from '../../source/stored/leaf-scan.js';
+import { ROWID_FIELD } from '../../source/stored/stored-table.js';
+import type { Rowid } from '../../source/stored/varint.js';
+
+const WASM_PAGE_BYTES = 65_536;
+/** Of a record: two bytes of its key's size, two of its range, four of the size of key and value. */
+const HEADER_BYTES = 8;
+/** Of a bound: eight that sort as it does, its address, its size. */
+const BOUND_BYTES = 16;
+/** What the records of rows take at most, beyond four times what the rows do. */
+const RECORD_ROOM_BYTES = 32;
+const KEY_FIELD_ROOM_BYTES = 11;
+/** Memory is grown by this at least. */
+const STEP_BYTES = 2 * 1024 * 1024;
+const LAST_ROWID = 2n ** 63n - 1n;
+
+const AT_ODD_CELL = 1;
+
+/** What the kernel exports. Addresses and sizes are numbers of 32 bits; what is above 2^31 comes out negative. */
+interface Exports {
+  readonly memory: WebAssembly.Memory;
+  heapBase(): number;
+  setTable(
+    fields: number,
+    columns: number,
+    keyFields: number,
+    pageBytes: number,
+    usableBytes: number,
+    maxPayload: number,
+  ): void;
+  setBounds(table: number, count: number): void;
+  setRowids(hasAfter: number, after: bigint, upTo: bigint): void;
+  setLimit(end: number): void;
+  begin(at: number, sizes: number, ranges: number): void;
+  recordsEnd(): number;
+  recordCount(): number;
+  payloadBytes(): number;
+  lastRowid(): bigint;
+  stoppedPage(): number;
+  stoppedCell(): number;
+  scan(first: number, end: number): number;
+  resume(): number;
+  place(keyBytes: number, size: number): void;
+  group(to: number, starts: number): void;
+}
+
+/** Where things are in the kernel's memory. */
+interface Layout {
+  readonly fields: number;
+  readonly bounds: number;
+  readonly sizes: number;
+  readonly starts: number;
+  readonly pages: number;
+  readonly records: number;
+}
+
+/** Records grouped by their ranges of keys. */
+export interface Groups {
+  /** The groups one behind the other, in memory that is soon used again. */
+  readonly bytes: Buffer;
+  /** Bytes of each range's group. */
+  readonly sizes: readonly number[];
+}
+
+/**
+ * Turns rows as SQLite stores them into records of the cache, pages at a time, in WebAssembly: bytes move eight at a
+ * time, and the first rows of a thread cost no more than its last ones.
+ */
+export class RowKernel {
+  readonly #wasm: Exports;
+  #bytes: Buffer;
+  #layout: Layout = { fields: 0, bounds: 0, sizes: 0, starts: 0, pages: 0, records: 0 };
+  #ranges = 0;
+  #keyFields = 0;
+
+  private constructor(wasm: Exports) {
+    this.#wasm = wasm;
+    this.#bytes = Buffer.from(wasm.memory.buffer);
+  }
+
+  /** @param file what `assembly/index.ts` is compiled to. */
+  static async load(file: string): Promise<RowKernel> {
+    const { instance } = await WebAssembly.instantiate(await readFile(file));
+    return new RowKernel(instance.exports as unknown as Exports);
+  }
+
+  /** Records so far. */
+  get count(): number {
+    return this.#wasm.recordCount();
+  }
+
+  /** Bytes of their rows as they were stored, but for those that were {@link append appended}. */
+  get payloadBytes(): number {
+    return this.#wasm.payloadBytes();
+  }
+
+  /** Of the row that was looked at last. */
+  get lastRowid(): Rowid {
+    const rowid = this.#wasm.lastRowid();
+    const number = Number(rowid);
+    return Number.isSafeInteger(number) ? number : rowid;
+  }
+
+  /**
+   * Begins with rows of a plan, without any.
+   *
+   * @param bounds keys at which ranges begin, all but the first, in strictly ascending order.
+   */
+  begin({ columns, key }: TablePlan, bounds: readonly Uint8Array[]): void {
+    this.#ranges = bounds.length + 1;
+    this.#keyFields = key.length;
+    this.#layOut(columns.length + key.length, bounds);
+    const layout = this.#layout;
+    let at = layout.bounds + BOUND_BYTES * bounds.length;
+    for (const [i, bound] of bounds.entries()) {
+      this.#bytes.set(bound, at);
+      this.#bytes.writeUInt32LE(at, layout.bounds + BOUND_BYTES * i + 8);
+      this.#bytes.writeUInt32LE(bound.length, layout.bounds + BOUND_BYTES * i + 12);
+      at += bound.length;
+    }
+    this.#wasm.setBounds(layout.bounds, bounds.length);
+    this.#wasm.begin(layout.records, layout.sizes, this.#ranges);
+  }
+
+  /**
+   * Takes the rows of leaf pages that are in a range, but for those that are out of the ordinary: of these it tells page
+   * and cell. Rows of more than `maxPayload` bytes are among them.
+   */
+  take(
+    { table, pages, count, range: { after, upTo } }: Leaves,
+    maxPayload: number,
+    odd: (page: number, cell: number) => void,
+  ): void {
+    const wasm = this.#wasm;
+    const { plan, fields } = table;
+    const { pageBytes, usableBytes } = table.pages;
+    this.#makeRoom(pages, count, pageBytes);
+    const at = this.#layout.pages;
+    this.#bytes.set(pages, at);
+    const keyFields = plan.key.map((column) => fields[column] ?? ROWID_FIELD);
+    for (const [i, field] of [...fields, ...keyFields].entries()) {
+      this.#bytes.writeInt32LE(field, this.#layout.fields + 4 * i);
+    }
+    const { length } = fields;
+    const most = Math.min(maxPayload, pageBytes);
+    wasm.setTable(this.#layout.fields, length, keyFields.length, pageBytes, usableBytes, most);
+    wasm.setRowids(after === null ? 0 : 1, BigInt(after ?? 0), BigInt(upTo ?? LAST_ROWID));
+    let state = wasm.scan(at, at + count * pageBytes);
+    while (state === AT_ODD_CELL) {
+      odd((wasm.stoppedPage() - at) / pageBytes, wasm.stoppedCell());
+      state = wasm.resume();
+    }
+  }
+
+  /** Adds the record of a row that was out of the ordinary: its key, and behind it its value. */
+  append(record: Uint8Array, keyBytes: number): void {
+    const at = this.#wasm.recordsEnd() + HEADER_BYTES;
+    this.#reserve(at + record.length);
+    this.#bytes.set(record, at);
+    this.#wasm.place(keyBytes, record.length);
+  }
+
+  /** All records. None must be added afterwards. */
+  group(): Groups {
+    const { records, sizes, starts } = this.#layout;
+    const to = this.#wasm.recordsEnd();
+    const total = to - records;
+    this.#reserve(to + total);
+    this.#wasm.group(to, starts);
+    return {
+      bytes: this.#bytes.subarray(to, to + total),
+      sizes: Array.from({ length: this.#ranges }, (_, range) =>
+        this.#bytes.readUInt32LE(sizes + 4 * range),
+      ),
+    };
+  }
+
+  #layOut(fieldCount: number, bounds: readonly Uint8Array[]): void {
+    const boundBytes = bounds.reduce((sum, { length }) => sum + length, 0);
+    let at = this.#wasm.heapBase();
+    const take = (bytes: number): number => {
+      const from = at;
+      at = Math.ceil((at + bytes) / 8) * 8;
+      return from;
+    };
+    this.#layout = {
+      fields: take(4 * fieldCount),
+      bounds: take(BOUND_BYTES * bounds.length + boundBytes),
+      sizes: take(4 * this.#ranges),
+      starts: take(4 * this.#ranges),
+      pages: take(REQUEST_BYTES),
+      records: at,
+    };
+    this.#reserve(at);
+  }
+
+  #makeRoom(pages: Buffer, count: number, pageBytes: number): void {
+    let cells = 0;
+    for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes);
+    const each = RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields;
+    const end = this.#wasm.recordsEnd() + 4 * pages.length + each * cells;
+    this.#reserve(end);
+    this.#wasm.setLimit(end);
+  }
+
+  #reserve(end: number): void {
+    if (end <= this.#bytes.length) return;
+    const more = Math.max(STEP_BYTES, end - this.#bytes.length);
+    this.#wasm.memory.grow(Math.ceil(more / WASM_PAGE_BYTES));
+    this.#bytes = Buffer.from(this.#wasm.memory.buffer);
+  }
+}
