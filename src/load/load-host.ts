@@ -1,17 +1,17 @@
 import { workerData } from 'node:worker_threads';
-import type { PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { SourceRef, SpareMemory } from '../pipeline/messages.js';
 import type { WorkerData } from '../pipeline/serve.js';
 import type { SourceConnection } from '../source/connection.js';
 import { outlineTable, readRange } from '../source/file-scan.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
+import { Kernel } from './kernel/kernel.js';
+import { PageKernel } from './kernel/page-kernel.js';
 import { RowKernel } from './kernel/row-kernel.js';
 import { LeafRecords } from './leaf-records.js';
-import { PageWriter } from './page-writer.js';
-import { sameKey, sortRecords } from './sort-records.js';
-import { GroupReader, HEADER_BYTES, readParts, writeGroups } from './spool.js';
-import type { LoadTasks, SpooledRows, SpoolPart, SpoolRef } from './tasks.js';
+import { writeRuns } from './page-writer.js';
+import { HEADER_BYTES, readParts, writeGroups } from './spool.js';
+import type { LoadTasks, SpooledRows } from './tasks.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
 type Response<Name extends keyof LoadTasks> = Promise<LoadTasks[Name]['response']>;
@@ -26,11 +26,8 @@ type OnConnection = <T>(
 export class LoadHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
-  #kernel: Promise<RowKernel> | null = null;
-  readonly #records = new GroupReader();
-  readonly #writer = new PageWriter();
+  #kernel: Promise<Kernel> | null = null;
   #spare: SpareMemory | undefined;
-  #group = Buffer.alloc(0);
 
   constructor(checksum: Checksum, on: OnConnection) {
     this.#checksum = checksum;
@@ -55,7 +52,7 @@ export class LoadHost {
   async spool(request: Request<'spool'>): Response<'spool'> {
     const { source, plan, range, bounds, keys, spool } = request;
     return await this.#on(source, async (connection) => {
-      const kernel = await (this.#kernel ??= RowKernel.load((workerData as WorkerData).kernel));
+      const kernel = new RowKernel(await this.#loadKernel());
       const records = new LeafRecords(kernel, plan, keys, this.#checksum, this.#spare);
       this.#spare = undefined;
       const page = await readRange(connection, plan, range, bounds, records);
@@ -74,26 +71,18 @@ export class LoadHost {
     });
   }
 
-  async pack({ source, ...request }: Request<'pack'>): Response<'pack'> {
-    return await this.#on(source, () => Promise.resolve({ runs: this.#pack(request) }));
+  async pack({ source, spool, file, parts, pages }: Request<'pack'>): Response<'pack'> {
+    return await this.#on(source, async () => {
+      const kernel = new PageKernel(await this.#loadKernel());
+      const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+      if (size > 0) readParts(spool, file, parts, kernel.groupMemory(size));
+      else kernel.groupMemory(0);
+      return { runs: kernel.sort() ? writeRuns(pages, kernel.runs(pages.target.pageSize)) : null };
+    });
   }
 
-  #pack({ spool, file, parts, pages }: Omit<Request<'pack'>, 'source'>): PlacedRun[] | null {
-    const group = this.#readGroup(spool, file, parts);
-    const records = this.#records.read(group);
-    const places = sortRecords(group, records);
-    for (let i = 1; i < places.length; i++) {
-      if (sameKey(group, records, places[i - 1]!, places[i]!)) return null;
-    }
-    return this.#writer.write(pages, group, records, places);
-  }
-
-  /** The parts, one behind the other. In memory that the next call uses again. */
-  #readGroup(spool: SpoolRef, file: number, parts: readonly SpoolPart[]): Buffer {
-    const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
-    if (this.#group.length < size) this.#group = Buffer.allocUnsafeSlow(size);
-    const group = this.#group.subarray(0, size);
-    if (size > 0) readParts(spool, file, parts, group);
-    return group;
+  #loadKernel(): Promise<Kernel> {
+    this.#kernel ??= Kernel.load((workerData as WorkerData).kernel);
+    return this.#kernel;
   }
 }

@@ -13,65 +13,6 @@ import type { SpooledGroups, SpoolPart, SpoolRef } from './tasks.js';
 
 export const HEADER_BYTES = 8;
 
-/** Records of a group, as offsets into it: of each its key, its value, and its end. */
-export interface GroupedRecords {
-  readonly count: number;
-  readonly keyStarts: Uint32Array;
-  readonly valueStarts: Uint32Array;
-  readonly ends: Uint32Array;
-}
-
-const INITIAL_RECORDS = 1024;
-
-/** Finds the records of groups. Keeps its memory for the next one. */
-export class GroupReader {
-  #keyStarts = new Uint32Array(INITIAL_RECORDS);
-  #valueStarts = new Uint32Array(INITIAL_RECORDS);
-  #ends = new Uint32Array(INITIAL_RECORDS);
-
-  /** @throws {RangeError} for bytes that are no group. */
-  read(bytes: Buffer): GroupedRecords {
-    let count = 0;
-    for (let at = 0; at < bytes.length;) {
-      const keyBytes = bytes[at]! | (bytes[at + 1]! << 8);
-      const size = readUint32(bytes, at + 4);
-      at += HEADER_BYTES;
-      if (keyBytes > size || at + size > bytes.length) {
-        throw new RangeError('a spooled record goes beyond its group');
-      }
-      if (count === this.#ends.length) this.#grow();
-      this.#keyStarts[count] = at;
-      this.#valueStarts[count] = at + keyBytes;
-      at += size;
-      this.#ends[count++] = at;
-    }
-    return {
-      count,
-      keyStarts: this.#keyStarts,
-      valueStarts: this.#valueStarts,
-      ends: this.#ends,
-    };
-  }
-
-  #grow(): void {
-    this.#keyStarts = twice(this.#keyStarts);
-    this.#valueStarts = twice(this.#valueStarts);
-    this.#ends = twice(this.#ends);
-  }
-}
-
-function twice(from: Uint32Array<ArrayBuffer>): Uint32Array<ArrayBuffer> {
-  const to = new Uint32Array(2 * from.length);
-  to.set(from);
-  return to;
-}
-
-function readUint32(bytes: Buffer, at: number): number {
-  return (
-    (bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)) >>> 0
-  );
-}
-
 export function spoolFile(dir: string, file: number): string {
   return join(dir, String(file));
 }

@@ -2,18 +2,15 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
+import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
+import { Kernel } from '../../src/load/kernel/kernel.js';
+import { PageKernel } from '../../src/load/kernel/page-kernel.js';
 import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
 import { cutEvenly } from '../../src/load/key-ranges.js';
-import { sameKey, sortRecords } from '../../src/load/sort-records.js';
-import {
-  fileOfRange,
-  GroupReader,
-  partsOfRange,
-  readParts,
-  writeGroups,
-} from '../../src/load/spool.js';
+import { fileOfRange, partsOfRange, readParts, writeGroups } from '../../src/load/spool.js';
 import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
+import { readGroup } from '../support/record-groups.js';
 import { TempDirectory } from '../support/temp.js';
 
 /** Keys that share beginnings, end in zeros, and are each other's beginnings. */
@@ -28,22 +25,22 @@ const keys = fc
   .uniqueArray(key, { maxLength: 300, selector: (bytes) => Buffer.from(bytes).toString('hex') })
   .map((list) => list.map((bytes) => Buffer.from(bytes)));
 
-const reader = new GroupReader();
-
 function inOrder(list: readonly Buffer[]): Buffer[] {
   return list.toSorted((a, b) => Buffer.compare(a, b));
 }
 
-const kernel = await RowKernel.load(KERNEL_FILE);
+const kernel = await Kernel.load(KERNEL_FILE);
+const rowKernel = new RowKernel(kernel);
+const pageKernel = new PageKernel(kernel);
 const PLAN = { columns: [], key: [] } as unknown as TablePlan;
 
 /** Records with these keys, and with values that tell them apart, grouped by ranges. */
 function groupsOf(list: readonly Buffer[], bounds: readonly Buffer[]): Groups {
-  kernel.begin(PLAN, bounds);
+  rowKernel.begin(PLAN, bounds);
   for (const [i, each] of list.entries()) {
-    kernel.append(Buffer.concat([each, Buffer.alloc(i % 40, i)]), each.length);
+    rowKernel.append(Buffer.concat([each, Buffer.alloc(i % 40, i)]), each.length);
   }
-  return kernel.group();
+  return rowKernel.group();
 }
 
 /** The range that a key is in. */
@@ -86,15 +83,9 @@ void describe('records in groups', () => {
         let at = 0;
         for (const [range, size] of sizes.entries()) {
           const group = bytes.subarray(at, at + size);
-          const { count, keyStarts, valueStarts, ends } = reader.read(group);
-          for (let i = 0; i < count; i++) {
-            const found = group.subarray(keyStarts[i], valueStarts[i]);
+          for (const { key: found, value } of readGroup(group)) {
             assert.equal(rangeOf(found, bounds), range, found.toString('hex'));
-            const record = [
-              group.toString('hex', keyStarts[i], valueStarts[i]),
-              group.toString('hex', valueStarts[i], ends[i]),
-            ];
-            records.push(record.join(':'));
+            records.push(`${found.toString('hex')}:${value.toString('hex')}`);
           }
           at += size;
         }
@@ -107,41 +98,114 @@ void describe('records in groups', () => {
     );
   });
 
-  void it('are sorted by the bytes of their keys', () => {
+  void it('are packed in the order of their keys, into the pages that any builder makes of them', () => {
+    const sizes = fc.infiniteStream(fc.oneof(fc.nat(60), fc.integer({ min: 1500, max: 20_000 })));
     fc.assert(
-      fc.property(keys, (all) => {
-        const { bytes } = groupsOf(all, []);
-        const group = Buffer.from(bytes);
-        const records = reader.read(group);
-        const sorted = [...sortRecords(group, records)].map((place) =>
-          group.toString('hex', records.keyStarts[place], records.valueStarts[place]),
+      fc.property(keys, sizes, fc.constantFrom(4096, 16_384), (list, size, pageSize) => {
+        const all = list.filter(({ length }) => length > 0);
+        const records = all.map(
+          (each, i) => [each, Buffer.alloc(size.next().value!, i + 1)] as const,
         );
-        assert.deepEqual(
-          sorted,
-          inOrder(all).map((each) => each.toString('hex')),
-        );
+        assertPackedAlike(records, pageSize);
       }),
     );
   });
 
+  void it('are packed so when they take several runs', () => {
+    const records = Array.from({ length: 9000 }, (_, i) => {
+      const each = Buffer.alloc(36, 0x20);
+      each.writeUInt32BE(Math.imul(i, 2654435761) >>> 0, 32);
+      return [each, Buffer.alloc(i % 500 === 7 ? 30_000 : 350, i)] as const;
+    });
+    assert.ok(assertPackedAlike(records, 4096) >= 3);
+    // And when they come in order.
+    assertPackedAlike(
+      records.toSorted(([a], [b]) => Buffer.compare(a, b)),
+      4096,
+    );
+  });
+
   void it('that have one key are known', () => {
-    const list = ['b', 'ab', 'b', 'a'].map((text) => Buffer.from(text));
-    const { bytes } = groupsOf(list, []);
-    const records = reader.read(Buffer.from(bytes));
-    const [first, second, third, fourth] = sortRecords(Buffer.from(bytes), records);
-    assert.equal(sameKey(bytes, records, first!, second!), false);
-    assert.equal(sameKey(bytes, records, second!, third!), false);
-    assert.equal(sameKey(bytes, records, third!, fourth!), true);
+    for (const [texts, expected] of [
+      [['b', 'ab', 'b', 'a'], false],
+      [['b', 'ab', 'c', 'a'], true],
+      [['', ''], false],
+      [['', '\0'], true],
+      [['same beginning, a', 'same beginning, a'], false],
+      [['same beginning, a', 'same beginning, a\0'], true],
+      [[], true],
+    ] as const) {
+      const { bytes } = groupsOf(
+        texts.map((text) => Buffer.from(text)),
+        [],
+      );
+      assert.equal(sort(Buffer.from(bytes)), expected, texts.join());
+    }
   });
 
   void it('that are damaged are refused', () => {
-    const { bytes } = groupsOf([Buffer.from('key')], []);
-    assert.throws(() => reader.read(bytes.subarray(0, bytes.length - 1)), RangeError);
-    const longer = Buffer.from(bytes);
+    const group = Buffer.from(groupsOf([Buffer.from('key')], []).bytes);
+    assert.throws(() => sort(group.subarray(0, group.length - 1)), RangeError);
+    assert.throws(() => sort(group.subarray(0, 7)), RangeError);
+    const longer = Buffer.from(group);
     longer[7] = 0xff;
-    assert.throws(() => reader.read(longer), RangeError);
+    assert.throws(() => sort(longer), RangeError);
+    const longerKey = Buffer.from(group);
+    longerKey[1] = 1;
+    assert.throws(() => sort(longerKey), RangeError);
   });
 });
+
+function sort(group: Buffer): boolean {
+  pageKernel.groupMemory(group.length).set(group);
+  return pageKernel.sort();
+}
+
+type Entry = readonly [key: Buffer, value: Buffer];
+
+/** @returns how many runs there are. */
+function assertPackedAlike(entries: readonly Entry[], pageSize: number): number {
+  rowKernel.begin(PLAN, []);
+  for (const [each, value] of entries) rowKernel.append(Buffer.concat([each, value]), each.length);
+  assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
+  const builder = new LeafRunBuilder(pageSize);
+  const expected: LeafRun[] = [];
+  for (const [each, value] of entries.toSorted(([a], [b]) => Buffer.compare(a, b))) {
+    if (builder.isFull) expected.push(builder.finish());
+    builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
+  }
+  if (builder.entries > 0) expected.push(builder.finish());
+  let at = 0;
+  for (const run of pageKernel.runs(pageSize)) {
+    const { chunks, references, ...outline } = run;
+    const { chunks: otherChunks, references: otherReferences, ...other } = expected[at++]!;
+    assert.deepEqual(outline, other);
+    // Another builder may begin new memory within a run.
+    if (otherChunks.length === 1) assert.deepEqual(references, otherReferences);
+    assert.equal(references.length, otherReferences.length);
+    const pages = Buffer.concat(chunks);
+    const otherPages = Buffer.concat(otherChunks);
+    assert.equal(pages.length, otherPages.length);
+    for (let page = 0; page < run.pageCount; page++) {
+      // Numbers and transactions come later, in pages and in what refers to them.
+      pages.fill(0, page * pageSize, page * pageSize + 16);
+      otherPages.fill(0, page * pageSize, page * pageSize + 16);
+    }
+    const starts = otherChunks.map((_, i) =>
+      otherChunks.slice(0, i).reduce((sum, { length }) => sum + length, 0),
+    );
+    for (let i = 0; i < references.length; i += 3) {
+      const place = starts[otherReferences[i]!]! + otherReferences[i + 1]!;
+      assert.equal(references[i + 1], place);
+      assert.equal(references[i + 2], otherReferences[i + 2]);
+      pages.fill(0, place, place + 16);
+      otherPages.fill(0, place, place + 16);
+    }
+    assert.ok(pages.equals(otherPages), 'the same pages');
+  }
+  assert.equal(at, expected.length);
+  return at;
+}
 
 void describe('a spool', () => {
   void it('gives back the records of each range, of several tasks and in any number of files', async () => {
@@ -165,10 +229,7 @@ void describe('a spool', () => {
             const parts = partsOfRange(spooled, range, files);
             const group = Buffer.alloc(parts.reduce((sum, { bytes }) => sum + bytes, 0));
             if (parts.length > 0) readParts(spool, fileOfRange(range, ranges, files), parts, group);
-            const { count, keyStarts, valueStarts } = reader.read(group);
-            const found = Array.from({ length: count }, (_, i) =>
-              group.toString('hex', keyStarts[i], valueStarts[i]),
-            );
+            const found = readGroup(group).map((record) => record.key.toString('hex'));
             const expected = lists
               .flat()
               .filter((each) => rangeOf(each, bounds) === range)

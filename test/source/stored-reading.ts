@@ -16,13 +16,14 @@ import { outlineTable, readRange } from '../../src/source/file-scan.js';
 import { takeNone, type LeafSink } from '../../src/source/stored/leaf-scan.js';
 import { TableBtree } from '../../src/source/stored/table-btree.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
+import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
-import { GroupReader } from '../../src/load/spool.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
 import { loadChecksum } from '../../src/transform/checksum.js';
 import { InvalidText, type Cell } from '../../src/values.js';
 import { openDatabase, quote } from '../support/databases.js';
+import { readGroup } from '../support/record-groups.js';
 
 /*
  * Reads a file in three ways: by pages as they are stored, by the exact list, and by a query that shares no code with
@@ -45,8 +46,7 @@ export interface Read {
 }
 
 const checksum = await loadChecksum();
-const kernel = await RowKernel.load(KERNEL_FILE);
-const groupReader = new GroupReader();
+const kernel = new RowKernel(await Kernel.load(KERNEL_FILE));
 
 type ReadOne = (position: readonly Cell[] | null, sink: RowSink) => Promise<Page>;
 
@@ -180,11 +180,7 @@ function oneByOne(rows: RowSink): LeafSink {
 }
 
 function recordsOfGroup(bytes: Buffer): string[] {
-  const { count, keyStarts, valueStarts, ends } = groupReader.read(bytes);
-  return Array.from({ length: count }, (_, i) => {
-    const key = bytes.subarray(keyStarts[i], valueStarts[i]);
-    return `${shorten(key)} ${shorten(bytes.subarray(valueStarts[i], ends[i]))}`;
-  });
+  return readGroup(bytes).map(({ key, value }) => `${shorten(key)} ${shorten(value)}`);
 }
 
 function recordsIn(batch: Batch): string[] {

@@ -90,7 +90,6 @@ export class LeafRunBuilder {
   readonly #room: number;
   readonly #largestNode: number;
   readonly #largestKey: number;
-  readonly #spare: ArrayBuffer[] = [];
 
   #chunks: Uint8Array<ArrayBuffer>[] = [];
   #references: number[] = [];
@@ -217,13 +216,6 @@ export class LeafRunBuilder {
     return run;
   }
 
-  /** Takes the pages of a run that was written, to use their memory again. */
-  recycle({ chunks }: Pick<LeafRun, 'chunks'>): void {
-    for (const { buffer } of chunks) {
-      if (buffer.byteLength === CHUNK_BYTES) this.#spare.push(buffer);
-    }
-  }
-
   #forget(): void {
     if (this.#pages > 0) {
       this.#chunk = this.#newChunk(1);
@@ -324,8 +316,7 @@ export class LeafRunBuilder {
   }
 
   #newChunk(bytes: number): Chunk {
-    const spare = bytes <= CHUNK_BYTES ? this.#spare.pop() : undefined;
-    return new Chunk(spare ?? new ArrayBuffer(Math.max(bytes, CHUNK_BYTES)));
+    return new Chunk(new ArrayBuffer(Math.max(bytes, CHUNK_BYTES)));
   }
 
   #reserveLeaf(separatorBytes: number): void {

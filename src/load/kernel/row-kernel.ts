@@ -1,12 +1,11 @@
-import { readFile } from 'node:fs/promises';
 import type { TablePlan } from '../../source/plan.js';
 import { cellCount } from '../../source/stored/btree-page.js';
 import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
 import type { Leaves } from '../../source/stored/leaf-scan.js';
 import { ROWID_FIELD } from '../../source/stored/stored-table.js';
 import type { Rowid } from '../../source/stored/varint.js';
+import { Places, type Kernel, type KernelExports } from './kernel.js';
 
-const WASM_PAGE_BYTES = 65_536;
 /** Of a record: two bytes of its key's size, two of its range, four of the size of key and value. */
 const HEADER_BYTES = 8;
 /** Of a bound: eight that sort as it does, its address, its size. */
@@ -14,39 +13,9 @@ const BOUND_BYTES = 16;
 /** What the records of rows take at most, beyond four times what the rows do. */
 const RECORD_ROOM_BYTES = 32;
 const KEY_FIELD_ROOM_BYTES = 11;
-/** Memory is grown by this at least. */
-const STEP_BYTES = 2 * 1024 * 1024;
 const LAST_ROWID = 2n ** 63n - 1n;
 
 const AT_ODD_CELL = 1;
-
-/** What the kernel exports. Addresses and sizes are numbers of 32 bits; what is above 2^31 comes out negative. */
-interface Exports {
-  readonly memory: WebAssembly.Memory;
-  heapBase(): number;
-  setTable(
-    fields: number,
-    columns: number,
-    keyFields: number,
-    pageBytes: number,
-    usableBytes: number,
-    maxPayload: number,
-  ): void;
-  setBounds(table: number, count: number): void;
-  setRowids(hasAfter: number, after: bigint, upTo: bigint): void;
-  setLimit(end: number): void;
-  begin(at: number, sizes: number, ranges: number): void;
-  recordsEnd(): number;
-  recordCount(): number;
-  payloadBytes(): number;
-  lastRowid(): bigint;
-  stoppedPage(): number;
-  stoppedCell(): number;
-  scan(first: number, end: number): number;
-  resume(): number;
-  place(keyBytes: number, size: number): void;
-  group(to: number, starts: number): void;
-}
 
 /** Where things are in the kernel's memory. */
 interface Layout {
@@ -71,21 +40,16 @@ export interface Groups {
  * time, and the first rows of a thread cost no more than its last ones.
  */
 export class RowKernel {
-  readonly #wasm: Exports;
-  #bytes: Buffer;
+  readonly #kernel: Kernel;
+  readonly #wasm: KernelExports;
   #layout: Layout = { fields: 0, bounds: 0, sizes: 0, starts: 0, pages: 0, records: 0 };
   #ranges = 0;
   #keyFields = 0;
 
-  private constructor(wasm: Exports) {
-    this.#wasm = wasm;
-    this.#bytes = Buffer.from(wasm.memory.buffer);
-  }
-
-  /** @param file what `assembly/index.ts` is compiled to. */
-  static async load(file: string): Promise<RowKernel> {
-    const { instance } = await WebAssembly.instantiate(await readFile(file));
-    return new RowKernel(instance.exports as unknown as Exports);
+  /** @param kernel nobody else's from {@link begin} on until its groups are not needed any more. */
+  constructor(kernel: Kernel) {
+    this.#kernel = kernel;
+    this.#wasm = kernel.wasm;
   }
 
   /** Records so far. */
@@ -117,9 +81,9 @@ export class RowKernel {
     const layout = this.#layout;
     let at = layout.bounds + BOUND_BYTES * bounds.length;
     for (const [i, bound] of bounds.entries()) {
-      this.#bytes.set(bound, at);
-      this.#bytes.writeUInt32LE(at, layout.bounds + BOUND_BYTES * i + 8);
-      this.#bytes.writeUInt32LE(bound.length, layout.bounds + BOUND_BYTES * i + 12);
+      this.#kernel.bytes.set(bound, at);
+      this.#kernel.bytes.writeUInt32LE(at, layout.bounds + BOUND_BYTES * i + 8);
+      this.#kernel.bytes.writeUInt32LE(bound.length, layout.bounds + BOUND_BYTES * i + 12);
       at += bound.length;
     }
     this.#wasm.setBounds(layout.bounds, bounds.length);
@@ -140,10 +104,10 @@ export class RowKernel {
     const { pageBytes, usableBytes } = table.pages;
     this.#makeRoom(pages, count, pageBytes);
     const at = this.#layout.pages;
-    this.#bytes.set(pages, at);
+    this.#kernel.bytes.set(pages, at);
     const keyFields = plan.key.map((column) => fields[column] ?? ROWID_FIELD);
     for (const [i, field] of [...fields, ...keyFields].entries()) {
-      this.#bytes.writeInt32LE(field, this.#layout.fields + 4 * i);
+      this.#kernel.bytes.writeInt32LE(field, this.#layout.fields + 4 * i);
     }
     const { length } = fields;
     const most = Math.min(maxPayload, pageBytes);
@@ -159,8 +123,8 @@ export class RowKernel {
   /** Adds the record of a row that was out of the ordinary: its key, and behind it its value. */
   append(record: Uint8Array, keyBytes: number): void {
     const at = this.#wasm.recordsEnd() + HEADER_BYTES;
-    this.#reserve(at + record.length);
-    this.#bytes.set(record, at);
+    this.#kernel.reserve(at + record.length);
+    this.#kernel.bytes.set(record, at);
     this.#wasm.place(keyBytes, record.length);
   }
 
@@ -169,33 +133,28 @@ export class RowKernel {
     const { records, sizes, starts } = this.#layout;
     const to = this.#wasm.recordsEnd();
     const total = to - records;
-    this.#reserve(to + total);
+    this.#kernel.reserve(to + total);
     this.#wasm.group(to, starts);
     return {
-      bytes: this.#bytes.subarray(to, to + total),
+      bytes: this.#kernel.bytes.subarray(to, to + total),
       sizes: Array.from({ length: this.#ranges }, (_, range) =>
-        this.#bytes.readUInt32LE(sizes + 4 * range),
+        this.#kernel.bytes.readUInt32LE(sizes + 4 * range),
       ),
     };
   }
 
   #layOut(fieldCount: number, bounds: readonly Uint8Array[]): void {
     const boundBytes = bounds.reduce((sum, { length }) => sum + length, 0);
-    let at = this.#wasm.heapBase();
-    const take = (bytes: number): number => {
-      const from = at;
-      at = Math.ceil((at + bytes) / 8) * 8;
-      return from;
-    };
+    const places = new Places(this.#wasm.heapBase());
     this.#layout = {
-      fields: take(4 * fieldCount),
-      bounds: take(BOUND_BYTES * bounds.length + boundBytes),
-      sizes: take(4 * this.#ranges),
-      starts: take(4 * this.#ranges),
-      pages: take(REQUEST_BYTES),
-      records: at,
+      fields: places.take(4 * fieldCount),
+      bounds: places.take(BOUND_BYTES * bounds.length + boundBytes),
+      sizes: places.take(4 * this.#ranges),
+      starts: places.take(4 * this.#ranges),
+      pages: places.take(REQUEST_BYTES),
+      records: places.end,
     };
-    this.#reserve(at);
+    this.#kernel.reserve(places.end);
   }
 
   #makeRoom(pages: Buffer, count: number, pageBytes: number): void {
@@ -203,14 +162,7 @@ export class RowKernel {
     for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes);
     const each = RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields;
     const end = this.#wasm.recordsEnd() + 4 * pages.length + each * cells;
-    this.#reserve(end);
+    this.#kernel.reserve(end);
     this.#wasm.setLimit(end);
-  }
-
-  #reserve(end: number): void {
-    if (end <= this.#bytes.length) return;
-    const more = Math.max(STEP_BYTES, end - this.#bytes.length);
-    this.#wasm.memory.grow(Math.ceil(more / WASM_PAGE_BYTES));
-    this.#bytes = Buffer.from(this.#wasm.memory.buffer);
   }
 }

@@ -22,6 +22,17 @@ import {
 } from './stored-record';
 import { xxhash64 } from './xxhash64';
 
+export {
+  bigCount,
+  leafCount,
+  overflowCount,
+  packRun,
+  runSize,
+  separatorSize,
+  setPages,
+  setRun,
+} from './leaf-run';
+export { countRecords, largestRecord, sortRecords } from './sort';
 export { setBounds };
 
 /**

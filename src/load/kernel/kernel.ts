@@ -1,0 +1,99 @@
+import { readFile } from 'node:fs/promises';
+
+const WASM_PAGE_BYTES = 65_536;
+/** Memory is grown by this at least. */
+const STEP_BYTES = 2 * 1024 * 1024;
+
+/** What the kernel exports: see `assembly/index.ts`. Addresses and sizes are 32-bit numbers, and stay below 2^31. */
+export interface KernelExports {
+  readonly memory: WebAssembly.Memory;
+  heapBase(): number;
+  setTable(
+    fields: number,
+    columns: number,
+    keyFields: number,
+    pageBytes: number,
+    usableBytes: number,
+    maxPayload: number,
+  ): void;
+  setBounds(table: number, count: number): void;
+  setRowids(hasAfter: number, after: bigint, upTo: bigint): void;
+  setLimit(end: number): void;
+  begin(at: number, sizes: number, ranges: number): void;
+  recordsEnd(): number;
+  recordCount(): number;
+  payloadBytes(): number;
+  lastRowid(): bigint;
+  stoppedPage(): number;
+  stoppedCell(): number;
+  scan(first: number, end: number): number;
+  resume(): number;
+  place(keyBytes: number, size: number): void;
+  group(to: number, starts: number): void;
+  countRecords(from: number, end: number): number;
+  largestRecord(): number;
+  sortRecords(from: number, end: number, entries: number, spare: number): number;
+  setPages(pageBytes: number, largestNode: number, fullBytes: number): void;
+  setRun(
+    pages: number,
+    leafNumbers: number,
+    separators: number,
+    separatorEnds: number,
+    references: number,
+  ): void;
+  packRun(from: number, end: number): number;
+  runSize(): number;
+  leafCount(): number;
+  overflowCount(): number;
+  separatorSize(): number;
+  bigCount(): number;
+}
+
+/** The WebAssembly of a thread, and its memory, for one use at a time. */
+export class Kernel {
+  readonly wasm: KernelExports;
+  #bytes: Buffer;
+
+  private constructor(wasm: KernelExports) {
+    this.wasm = wasm;
+    this.#bytes = Buffer.from(wasm.memory.buffer);
+  }
+
+  /** @param file what `assembly/index.ts` is compiled to. */
+  static async load(file: string): Promise<Kernel> {
+    const { instance } = await WebAssembly.instantiate(await readFile(file));
+    return new Kernel(instance.exports as unknown as KernelExports);
+  }
+
+  /** All of the memory. Another buffer after {@link reserve}. */
+  get bytes(): Buffer {
+    return this.#bytes;
+  }
+
+  /** Makes the memory large enough. */
+  reserve(end: number): void {
+    if (end <= this.#bytes.length) return;
+    const more = Math.max(STEP_BYTES, end - this.#bytes.length);
+    this.wasm.memory.grow(Math.ceil(more / WASM_PAGE_BYTES));
+    this.#bytes = Buffer.from(this.wasm.memory.buffer);
+  }
+}
+
+/** Gives out memory, one place behind the other. */
+export class Places {
+  #end: number;
+
+  constructor(from: number) {
+    this.#end = Math.ceil(from / 8) * 8;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  take(bytes: number): number {
+    const from = this.#end;
+    this.#end = Math.ceil((from + bytes) / 8) * 8;
+    return from;
+  }
+}
