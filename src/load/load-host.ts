@@ -10,7 +10,7 @@ import { PageKernel } from './kernel/page-kernel.js';
 import { RowKernel } from './kernel/row-kernel.js';
 import { LeafRecords } from './leaf-records.js';
 import { writeRuns } from './page-writer.js';
-import { HEADER_BYTES, readParts, writeGroups } from './spool.js';
+import { HEADER_BYTES, Spool } from './spool.js';
 import type { LoadTasks, SpooledRows } from './tasks.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
@@ -59,8 +59,10 @@ export class LoadHost {
       if (page === null) return { spooled: null };
       const { groups, count, spare } = records.finish();
       this.#spare = spare;
+      const written = new Spool(spool).write(groups);
+      if (written === null) return { spooled: null };
       const spooled: SpooledRows = {
-        groups: writeGroups(spool, groups),
+        groups: written,
         rows: count,
         bytes: groups.bytes.length - HEADER_BYTES * count,
         rejected: page.rejected,
@@ -71,13 +73,12 @@ export class LoadHost {
     });
   }
 
-  async pack({ source, spool, file, parts, pages }: Request<'pack'>): Response<'pack'> {
+  async pack({ source, spool, file, parts }: Request<'pack'>): Response<'pack'> {
     return await this.#on(source, async () => {
       const kernel = new PageKernel(await this.#loadKernel());
-      const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
-      if (size > 0) readParts(spool, file, parts, kernel.groupMemory(size));
-      else kernel.groupMemory(0);
-      return { runs: kernel.sort() ? writeRuns(pages, kernel.runs(pages.target.pageSize)) : null };
+      const group = kernel.groupMemory(parts.reduce((sum, { bytes }) => sum + bytes, 0));
+      new Spool(spool).read(file, parts, group);
+      return { runs: kernel.sort() ? writeRuns(spool, kernel.runs(spool.target.pageSize)) : null };
     });
   }
 

@@ -1,16 +1,14 @@
-import { rm } from 'node:fs/promises';
-import { PageCounter, type PlacedRun } from '../cache/bulk/bulk-file.js';
+import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
-import { makeDirectory } from '../cache/files.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
-import { spoolPath } from '../cache/layout.js';
 import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly } from './key-ranges.js';
-import { fileOfRange, partsOfRange, spoolFile } from './spool.js';
-import type { LoadTasks, PagesRef, SpooledGroups, SpoolRef } from './tasks.js';
+import { Segments } from './segments.js';
+import { fileOfRange, partsOfRange, Spool } from './spool.js';
+import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
 /** A table with fewer rows is read in its order: that is not slower then. */
 const MIN_ROWS = 20_000;
@@ -67,7 +65,7 @@ class TableLoad {
   readonly #context: SyncContext;
   readonly #plan: TablePlan;
   readonly #tableId: number;
-  #spool: SpoolRef;
+  #target: BulkTarget | null = null;
   readonly #rangeBytes: number;
   readonly #rejected: RejectedRow[] = [];
   readonly #counts = { rows: 0, bytes: 0, sourceRows: 0 };
@@ -76,7 +74,6 @@ class TableLoad {
     this.#context = context;
     this.#plan = plan;
     this.#tableId = tableId;
-    this.#spool = { dir: spoolPath(context.generation.dir), taken: counters(1) };
     const { pool, maxBytesInFlight } = context;
     const share = Math.floor(maxBytesInFlight / (COPIES * pool.readerThreads));
     this.#rangeBytes = Math.max(MIN_RANGE_BYTES, Math.min(MAX_RANGE_BYTES, share));
@@ -91,14 +88,21 @@ class TableLoad {
       wanted,
     );
     const files = Math.min(MAX_FILES, keys.length + 1);
-    this.#spool = { ...this.#spool, taken: counters(files) };
-    await makeDirectory(this.#spool.dir);
-    const spooled = await this.#spoolRows(outline.cuts, keys);
-    return spooled && (await this.#pack(spooled, keys.length + 1));
+    const { pool, generation } = this.#context;
+    const { target } = await pool.write('beginLoad', { generation, tableId: this.#tableId });
+    this.#target = target;
+    const spool = Spool.begin({ dir: generation.dir, target }, files, outline.bytes);
+    const spooled = await this.#spoolRows(spool, outline.cuts, keys);
+    return spooled && (await this.#pack(spool, spooled, keys.length + 1));
   }
 
+  /** Lets the file be as it was, unless the load was brought to its end. */
   async dispose(): Promise<void> {
-    await rm(this.#spool.dir, { recursive: true, force: true });
+    const { pool, generation } = this.#context;
+    const target = this.#target;
+    if (target === null) return;
+    // Where this fails too, the next one to open the file does it.
+    await pool.write('abandonLoad', { generation, target }).catch(() => undefined);
   }
 
   async #outline(): Promise<LoadTasks['outline']['response']['outline']> {
@@ -118,6 +122,7 @@ class TableLoad {
 
   /** Reads all rows. Tells where they are, or null where they cannot be read so. */
   async #spoolRows(
+    spool: SpoolRef,
     cuts: readonly RowidRange['upTo'][],
     keys: readonly Uint8Array[],
   ): Promise<SpooledGroups[] | null> {
@@ -138,7 +143,7 @@ class TableLoad {
         range,
         bounds: bounded,
         keys,
-        spool: this.#spool,
+        spool,
       });
       if (spooled === null) isWhole = false;
       else {
@@ -161,15 +166,17 @@ class TableLoad {
     context.onBatch(this.#plan.name, rows + rejected.length, bytes);
   }
 
-  async #pack(spooled: readonly SpooledGroups[], ranges: number): Promise<TableCheckpoint | null> {
+  async #pack(
+    ref: SpoolRef,
+    spooled: readonly SpooledGroups[],
+    ranges: number,
+  ): Promise<TableCheckpoint | null> {
     const { pool, source, generation } = this.#context;
-    const tableId = this.#tableId;
-    const begun = await pool.write('beginLoad', { generation, tableId });
-    const counter = new PageCounter(begun.target.nextPage);
-    const pages: PagesRef = { dir: generation.dir, ...begun, taken: counter.memory };
+    const { target } = ref;
+    const spool = new Spool(ref);
+    const { files } = spool;
     const packed: (readonly PlacedRun[])[] = [];
     const waiting = Array.from({ length: ranges }, (_, range) => range);
-    const files = this.#spool.taken.length;
     const left = Array.from({ length: files }, () => 0);
     for (const at of waiting) left[fileOfRange(at, ranges, files)]!++;
     let isSettled = true;
@@ -177,32 +184,26 @@ class TableLoad {
       const at = waiting.shift();
       if (at === undefined || !isSettled) return false;
       const file = fileOfRange(at, ranges, files);
-      const request = {
-        source,
-        spool: this.#spool,
-        file,
-        parts: partsOfRange(spooled, at, files),
-        pages,
-      };
-      const { runs } = await pool.read('pack', request);
+      const parts = partsOfRange(spooled, at, files);
+      const { runs } = await pool.read('pack', { source, spool: ref, file, parts });
       if (runs === null) isSettled = false;
       else packed[at] = runs;
       left[file]!--;
-      // The memory of its pages is soon that of others.
-      if (left[file] === 0) await rm(spoolFile(this.#spool.dir, file), { force: true });
+      if (left[file] === 0) spool.release(file);
       return true;
     });
     // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known.
     if (!isSettled) return null;
     const { checkpoint } = await pool.write('endLoad', {
       generation,
-      tableId,
-      target: begun.target,
-      nextPage: counter.next,
+      tableId: this.#tableId,
+      target,
+      nextPage: new Segments(target, ref.segments).nextPage,
       runs: packed.flat(),
       rejected: this.#rejected,
       ...this.#counts,
     });
+    this.#target = null;
     return checkpoint;
   }
 
@@ -225,7 +226,3 @@ class TableLoad {
 }
 
 type Spooled = NonNullable<LoadTasks['spool']['response']['spooled']>;
-
-function counters(count: number): BigInt64Array<SharedArrayBuffer> {
-  return new BigInt64Array(new SharedArrayBuffer(8 * count));
-}

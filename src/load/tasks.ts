@@ -6,14 +6,17 @@ import type { RowidRange } from '../source/stored/leaf-scan.js';
 import type { StoredPageBounds } from '../source/stored/stored-page.js';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 
-/**
- * Where records wait for their turn: some files, each for ranges of keys that follow one another, so that each can go as
- * soon as its records have become pages.
- */
+/** Where records wait for their turn, and pages go: shared by all threads of a load. */
 export interface SpoolRef {
+  /** The generation's. */
   readonly dir: string;
-  /** Bytes of each file that are taken, shared by all who write it. */
+  readonly target: BulkTarget;
+  /** Bytes of each logical file that are taken. */
   readonly taken: BigInt64Array<SharedArrayBuffer>;
+  /** The segments of each file in their order, plus one; 0 for those that it does not have yet. */
+  readonly places: Int32Array<SharedArrayBuffer>;
+  /** Of `Segments`. */
+  readonly segments: SharedArrayBuffer;
 }
 
 /** Records that one task has spooled. */
@@ -28,14 +31,6 @@ export interface SpooledGroups {
 export interface SpoolPart {
   readonly offset: number;
   readonly bytes: number;
-}
-
-/** Where a generation's pages go, and how many of them are taken, shared by all who write them. */
-export interface PagesRef {
-  readonly dir: string;
-  readonly target: BulkTarget;
-  /** Of a {@link PageCounter}. */
-  readonly taken: SharedArrayBuffer;
 }
 
 /** What a load asks of a reader thread. */
@@ -74,7 +69,6 @@ export interface LoadTasks {
       readonly spool: SpoolRef;
       readonly file: number;
       readonly parts: readonly SpoolPart[];
-      readonly pages: PagesRef;
     };
     /** Null where two records have one key. */
     readonly response: { readonly runs: readonly PlacedRun[] | null };

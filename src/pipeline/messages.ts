@@ -269,6 +269,11 @@ export interface WriterTasks {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };
     readonly response: { readonly target: BulkTarget };
   };
+  /** Cuts off what was written since. */
+  readonly abandonLoad: {
+    readonly request: { readonly generation: GenerationRef; readonly target: BulkTarget };
+    readonly response: Record<string, never>;
+  };
   /** Enters the pages that were written since, and counts the rows in them. */
   readonly endLoad: {
     readonly request: { readonly generation: GenerationRef } & LoadedTable & {

@@ -1,12 +1,12 @@
-import { mkdirSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { DamageLog } from '../cache/damage-notes.js';
-import { openBulk } from '../cache/bulk/bulk-file.js';
+import { abandonAnyBulk, abandonBulk, openBulk } from '../cache/bulk/bulk-file.js';
 import { finishBulk } from '../cache/bulk/finish-bulk.js';
 import { Environment, rowsName } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
-import { spoolPath } from '../cache/layout.js';
+import { dataPath } from '../cache/layout.js';
 import { preflightForWriter } from '../cache/preflight.js';
 import { refuseDamagedRecords } from '../cache/record-check.js';
 import { refuseLinks } from '../cache/safe-directory.js';
@@ -73,6 +73,15 @@ export class WriterHost {
     this.#loading.set(generation.dir, { writer, unread });
     await environment.close();
     return { target: openBulk(generation.dir, [rowsName(tableId)]) };
+  }
+
+  /** Gives up what was written since. */
+  abandonLoad({
+    generation,
+    target,
+  }: WriterTasks['abandonLoad']['request']): WriterTasks['abandonLoad']['response'] {
+    if (!this.#open.has(generation.dir)) abandonBulk(generation.dir, target);
+    return {};
   }
 
   endLoad({
@@ -245,7 +254,7 @@ export function openGeneration({ dir, create, unpublished }: GenerationRef): Env
       throw cacheIoError(error, dir);
     }
   } else setBack = preflightForWriter(dir);
-  if (unpublished) rmSync(spoolPath(dir), { recursive: true, force: true });
+  if (unpublished && existsSync(dataPath(dir))) abandonAnyBulk(dir);
   sealForWriter(dir);
   const environment = new Environment(dir, { unpublished, setBack, unread });
   if (unpublished) return environment;

@@ -20,7 +20,7 @@ import { Worker } from 'node:worker_threads';
 import { open } from 'lmdb';
 import { BulkFile, openBulk, PageCounter, type PlacedRun } from '../../src/cache/bulk/bulk-file.js';
 import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
-import { LeafRunBuilder, memoryOf, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
+import { LeafRunBuilder, memoryOf } from '../../src/cache/bulk/leaf-run.js';
 import { Environment, type BytesDatabase } from '../../src/cache/environment.js';
 import { dataPath } from '../../src/cache/layout.js';
 import { readPageUse } from '../../src/cache/pinned-pages.js';
@@ -170,24 +170,6 @@ void describe('a bulk load', () => {
       ),
       { numRuns: 25 },
     );
-  });
-
-  void it('goes in runs of full leaves', () => {
-    const builder = new LeafRunBuilder(4096);
-    const runs: LeafRun[] = [];
-    for (const [key, value] of numbered(6000, 36, 350)) {
-      builder.add(Buffer.concat([key, value]), 0, 36, 386);
-      if (!builder.isFull) continue;
-      runs.push(builder.finish());
-    }
-    assert.deepEqual(
-      runs.map(({ entries, leafPages, chunks }) => [entries, leafPages, chunks.length]),
-      [
-        [2560, 256, 1],
-        [2560, 256, 1],
-      ],
-    );
-    assert.equal(builder.entries, 880);
   });
 
   void it('can follow on another one, of other databases', async () => {

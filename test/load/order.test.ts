@@ -1,13 +1,15 @@
 import assert from 'node:assert/strict';
-import { mkdirSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
-import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
+import { dataPath } from '../../src/cache/layout.js';
+import { LeafRunBuilder } from '../../src/cache/bulk/leaf-run.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { PageKernel } from '../../src/load/kernel/page-kernel.js';
 import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
 import { cutEvenly } from '../../src/load/key-ranges.js';
-import { fileOfRange, partsOfRange, readParts, writeGroups } from '../../src/load/spool.js';
+import { SEGMENT_BYTES, Segments } from '../../src/load/segments.js';
+import { fileOfRange, partsOfRange, Spool } from '../../src/load/spool.js';
 import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
 import { readGroup } from '../support/record-groups.js';
@@ -35,10 +37,10 @@ const pageKernel = new PageKernel(kernel);
 const PLAN = { columns: [], key: [] } as unknown as TablePlan;
 
 /** Records with these keys, and with values that tell them apart, grouped by ranges. */
-function groupsOf(list: readonly Buffer[], bounds: readonly Buffer[]): Groups {
+function groupsOf(list: readonly Buffer[], bounds: readonly Buffer[], valueBytes = 0): Groups {
   rowKernel.begin(PLAN, bounds);
   for (const [i, each] of list.entries()) {
-    rowKernel.append(Buffer.concat([each, Buffer.alloc(i % 40, i)]), each.length);
+    rowKernel.append(Buffer.concat([each, Buffer.alloc(valueBytes + (i % 40), i)]), each.length);
   }
   return rowKernel.group();
 }
@@ -169,16 +171,21 @@ function assertPackedAlike(entries: readonly Entry[], pageSize: number): number 
   for (const [each, value] of entries) rowKernel.append(Buffer.concat([each, value]), each.length);
   assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
   const builder = new LeafRunBuilder(pageSize);
-  const expected: LeafRun[] = [];
-  for (const [each, value] of entries.toSorted(([a], [b]) => Buffer.compare(a, b))) {
-    if (builder.isFull) expected.push(builder.finish());
-    builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
-  }
-  if (builder.entries > 0) expected.push(builder.finish());
+  const sorted = entries.toSorted(([a], [b]) => Buffer.compare(a, b));
   let at = 0;
   for (const run of pageKernel.runs(pageSize)) {
     const { chunks, references, ...outline } = run;
-    const { chunks: otherChunks, references: otherReferences, ...other } = expected[at++]!;
+    const own = sorted.splice(0, run.entries);
+    for (const [each, value] of own) {
+      builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
+    }
+    const { chunks: otherChunks, references: otherReferences, ...other } = builder.finish();
+    const bytes = run.pageCount * pageSize;
+    assert.ok(bytes <= SEGMENT_BYTES || run.entries === 1, 'a run fits into a segment');
+    const [next] = sorted;
+    const room = 2 * pageSize + (next ? next[0].length + next[1].length : 0);
+    assert.ok(!next || bytes + room > SEGMENT_BYTES, 'and fills it');
+    at++;
     assert.deepEqual(outline, other);
     // Another builder may begin new memory within a run.
     if (otherChunks.length === 1) assert.deepEqual(references, otherReferences);
@@ -203,12 +210,14 @@ function assertPackedAlike(entries: readonly Entry[], pageSize: number): number 
     }
     assert.ok(pages.equals(otherPages), 'the same pages');
   }
-  assert.equal(at, expected.length);
+  assert.deepEqual(sorted, []);
   return at;
 }
 
 void describe('a spool', () => {
-  void it('gives back the records of each range, of several tasks and in any number of files', async () => {
+  const target = { pageSize: 4096, nextPage: 3, transaction: 1 };
+
+  void it('gives back the records of each range, of several tasks and in any number of files, while pages take the place of others', async () => {
     await using dir = await TempDirectory.make();
     let spools = 0;
     fc.assert(
@@ -216,29 +225,81 @@ void describe('a spool', () => {
         fc.array(keys, { maxLength: 4 }),
         keys,
         fc.integer({ min: 1, max: 8 }),
-        (lists, some, wanted) => {
+        fc.integer({ min: 0, max: 3000 }),
+        (lists, some, wanted, valueBytes) => {
           const bounds = inOrder(some);
           const ranges = bounds.length + 1;
           const files = Math.min(wanted, ranges);
           const path = dir.join(String(spools++));
           mkdirSync(path);
-          const taken = new BigInt64Array(new SharedArrayBuffer(8 * files));
-          const spool = { dir: path, taken };
-          const spooled = lists.map((list) => writeGroups(spool, groupsOf(list, bounds)));
+          writeFileSync(dataPath(path), '');
+          const bytes = lists.flat().length * (valueBytes + 40);
+          const ref = Spool.begin({ dir: path, target }, files, bytes);
+          // Each of them in a thread of its own, as it were.
+          const spooled = lists.map((list) => {
+            return new Spool(ref).write(groupsOf(list, bounds, valueBytes));
+          });
+          assert.ok(spooled.every((each) => each !== null));
+          const spool = new Spool(ref);
+          const segments = new Segments(target, ref.segments);
+          const end = segments.nextPage;
+          let taken = 0;
           for (let range = 0; range < ranges; range++) {
             const parts = partsOfRange(spooled, range, files);
-            const group = Buffer.alloc(parts.reduce((sum, { bytes }) => sum + bytes, 0));
-            if (parts.length > 0) readParts(spool, fileOfRange(range, ranges, files), parts, group);
+            const group = Buffer.alloc(parts.reduce((sum, part) => sum + part.bytes, 0));
+            const file = fileOfRange(range, ranges, files);
+            spool.read(file, parts, group);
             const found = readGroup(group).map((record) => record.key.toString('hex'));
             const expected = lists
               .flat()
               .filter((each) => rangeOf(each, bounds) === range)
               .map((each) => each.toString('hex'));
             assert.deepEqual(found.toSorted(), expected.toSorted());
+            if (fileOfRange(range + 1, ranges, files) === file) continue;
+            spool.release(file);
+            // Whoever takes its place writes over it, and over no other's.
+            const place = segments.takePages(1);
+            const fd = openSync(dataPath(path), 'r+');
+            writeSync(fd, Buffer.alloc(SEGMENT_BYTES, 0xee), 0, SEGMENT_BYTES, place * 4096);
+            closeSync(fd);
+            taken++;
           }
+          const reused = Math.min(taken, (end - target.nextPage) / (SEGMENT_BYTES / 4096));
+          assert.ok(segments.nextPage <= end + (taken - reused) * (SEGMENT_BYTES / 4096) + 64 * 8);
         },
       ),
       { numRuns: 60 },
     );
+  });
+
+  void it('tells when a file would become longer than it has places for', async () => {
+    await using dir = await TempDirectory.make();
+    writeFileSync(dataPath(dir.path), '');
+    const ref = Spool.begin({ dir: dir.path, target }, 1, 0);
+    const list = Array.from({ length: 100 }, (_, i) => Buffer.from(`key ${i}`));
+    const written = Array.from({ length: 60 }, () => {
+      return new Spool(ref).write(groupsOf(list, [], 1000));
+    });
+    assert.notEqual(written[0], null);
+    assert.equal(written.at(-1), null);
+  });
+});
+
+void describe('segments of a data file', () => {
+  const target = { pageSize: 4096, nextPage: 10, transaction: 1 };
+
+  void it('are given to one each, again when they were given back, and together for many pages', () => {
+    const segments = new Segments(target, Segments.memoryFor(10));
+    assert.deepEqual([segments.take(), segments.take(), segments.take()], [0, 1, 2]);
+    assert.equal(segments.takePages(64), 10 + 3 * 64);
+    segments.give([1, 0]);
+    const others = new Segments(target, segments.memory);
+    assert.equal(others.takePages(1), 10 + 64);
+    // What follows on one another is never of those that were given back.
+    assert.equal(others.takePages(65), 10 + 4 * 64);
+    assert.equal(segments.take(), 0);
+    assert.equal(segments.take(), 6);
+    assert.equal(segments.nextPage, 10 + 7 * 64);
+    assert.equal(segments.positionOf(2), (10 + 128) * 4096);
   });
 });

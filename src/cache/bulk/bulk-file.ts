@@ -2,8 +2,8 @@ import { closeSync, fstatSync, ftruncateSync, openSync } from 'node:fs';
 import { cacheIoError } from '../files.js';
 import { dataPath } from '../layout.js';
 import { findDamage } from '../lmdb-check.js';
-import { AT_OVERFLOW_PAGES, AT_PAGE_FLAGS, IS_OVERFLOW } from '../lmdb-format.js';
-import { readState, unusable, withFile, writeFully } from './data-file.js';
+import { AT_OVERFLOW_PAGES, AT_PAGE_FLAGS, IS_OVERFLOW, type Meta } from '../lmdb-format.js';
+import { readState, unusable, withFile, writeFully, type FileState } from './data-file.js';
 import type { LeafRun, RunOutline } from './leaf-run.js';
 import { NamedTrees } from './named-trees.js';
 
@@ -40,9 +40,35 @@ export function openBulk(generationDir: string, names: readonly string[]): BulkT
     // LMDB does not write pages at the end that were freed in the transaction that took them.
     const damage = size < end ? findDamage(fd, meta) : null;
     if (damage !== null) throw unusable(path, damage);
-    if (size > end) ftruncateSync(fd, end);
+    cutOff(fd, meta);
     return { pageSize: meta.pageSize, nextPage, transaction: Number(meta.transaction) + 1 };
   });
+}
+
+/** Cuts off what a load wrote behind the last page of a data file whose environment is closed. */
+export function abandonBulk(generationDir: string, { transaction }: BulkTarget): void {
+  withFile(generationDir, (fd, path) => {
+    const { meta } = readState(fd, path);
+    if (Number(meta.transaction) + 1 === transaction) cutOff(fd, meta);
+  });
+}
+
+/** The same of any load, which was interrupted. A file whose state cannot be read is left as it is. */
+export function abandonAnyBulk(generationDir: string): void {
+  withFile(generationDir, (fd, path) => {
+    let state: FileState;
+    try {
+      state = readState(fd, path);
+    } catch {
+      return;
+    }
+    cutOff(fd, state.meta);
+  });
+}
+
+function cutOff(fd: number, { lastPage, pageSize }: Meta): void {
+  const end = (lastPage + 1) * pageSize;
+  if (fstatSync(fd).size > end) ftruncateSync(fd, end);
 }
 
 /** Pages that are given away one run after the other, over all threads that share the memory. */

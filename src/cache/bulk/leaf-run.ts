@@ -114,7 +114,6 @@ export class LeafRunBuilder {
   #upper = 0;
 
   // The record added last, in the leaf.
-  #nodeBytes = 0;
   #keyAt = 0;
   #keyBytes = 0;
 
@@ -126,14 +125,6 @@ export class LeafRunBuilder {
     this.#largestKey = Math.min(MAX_KEY_BYTES, this.#largestNode - NODE_HEADER_BYTES - TREE_BYTES);
     this.#chunk = new Chunk(new ArrayBuffer(CHUNK_BYTES));
     this.#leaf = this.#chunk;
-  }
-
-  /**
-   * Whether the run has 1 MiB, and its last leaf no room for another record like the last one. Larger ones fall out of a
-   * processor's cache: runs of 8 MiB took twice as long to pack.
-   */
-  get isFull(): boolean {
-    return this.bytes >= CHUNK_BYTES && this.#upper - this.#lower < this.#nodeBytes + 2;
   }
 
   /** Bytes of the pages of the run so far. */
@@ -185,7 +176,6 @@ export class LeafRunBuilder {
     } else {
       copy(bytes, key, source, keyStart, end);
     }
-    this.#nodeBytes = nodeBytes;
     this.#keyAt = key;
     this.#keyBytes = keyBytes;
     this.#entries++;

@@ -33,7 +33,7 @@ export interface KernelExports {
   countRecords(from: number, end: number): number;
   largestRecord(): number;
   sortRecords(from: number, end: number, entries: number, spare: number): number;
-  setPages(pageBytes: number, largestNode: number, fullBytes: number): void;
+  setPages(pageBytes: number, largestNode: number, limitBytes: number): void;
   setRun(
     pages: number,
     leafNumbers: number,

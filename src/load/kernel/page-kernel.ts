@@ -1,15 +1,13 @@
 import type { LeafRun } from '../../cache/bulk/leaf-run.js';
 import { largestNode } from '../../cache/lmdb-format.js';
 import { MAX_KEY_BYTES } from '../../transform/key-codec.js';
+import { SEGMENT_BYTES } from '../segments.js';
 import { Places, type Kernel, type KernelExports } from './kernel.js';
 
 /** Of an entry of the sort: a number of eight bytes, an address of four, and four more. */
 const ENTRY_BYTES = 16;
 /** Of a value on pages of its own: its chunk, where the reference to it is, and its first page. */
 const REFERENCE_BYTES = 12;
-/** Larger runs fall out of a processor's cache: those of 8 MiB took twice as long to pack. */
-const RUN_BYTES = 1024 * 1024;
-
 /** Sorts a group of spooled records, and packs them into pages of LMDB, in WebAssembly. */
 export class PageKernel {
   readonly #kernel: Kernel;
@@ -54,11 +52,13 @@ export class PageKernel {
     return this.#entries !== 0;
   }
 
-  /** The sorted group as runs of pages. The pages of each are lost with the next. */
+  /**
+   * The sorted group as runs of pages, as many as a segment has; more only where one record needs them. The pages of each
+   * are lost with the next.
+   */
   *runs(pageSize: number): Generator<LeafRun, void, void> {
     const wasm = this.#wasm;
-    const largestRecord = wasm.largestRecord();
-    const most = RUN_BYTES + largestRecord + 3 * pageSize;
+    const most = Math.max(SEGMENT_BYTES, wasm.largestRecord() + 3 * pageSize);
     const leaves = Math.ceil(most / pageSize);
     const places = new Places(this.#free);
     const layout = {
@@ -69,7 +69,7 @@ export class PageKernel {
       references: places.take(REFERENCE_BYTES * leaves),
     };
     this.#kernel.reserve(places.end);
-    wasm.setPages(pageSize, largestNode(pageSize), RUN_BYTES);
+    wasm.setPages(pageSize, largestNode(pageSize), SEGMENT_BYTES);
     const { pages, leafNumbers, separators, separatorEnds, references } = layout;
     wasm.setRun(pages, leafNumbers, separators, separatorEnds, references);
     for (let from = this.#entries; from < this.#entriesEnd;) {

@@ -17,7 +17,7 @@ const OVERFLOW_REFERENCE_BYTES: usize = 24;
 
 let pageBytes: usize = 0;
 let largestNode: usize = 0;
-let fullBytes: usize = 0;
+let limitBytes: usize = 0;
 
 // Where the parts of a run are.
 let run: usize = 0;
@@ -30,7 +30,6 @@ let references: usize = 0;
 let runBytes: usize = 0;
 let leaves: u32 = 0;
 let overflowPages: u32 = 0;
-let entries: u32 = 0;
 let separatorBytes: u32 = 0;
 let referenceCount: u32 = 0;
 
@@ -39,14 +38,20 @@ let leaf: usize = 0;
 let lower: usize = 0;
 let upper: usize = 0;
 
+// The record at hand.
+let keyBytes: usize = 0;
+let valueBytes: usize = 0;
+let isBig: bool = false;
+let nodeBytes: usize = 0;
+
 /**
  * @param largest a node with more bytes has its value on pages of its own.
- * @param full bytes from which on a run is full, once its last leaf is.
+ * @param limit bytes that a run has at most, unless it is of one record.
  */
-export function setPages(bytes: u32, largest: u32, full: u32): void {
+export function setPages(bytes: u32, largest: u32, limit: u32): void {
   pageBytes = bytes;
   largestNode = largest;
-  fullBytes = full;
+  limitBytes = limit;
 }
 
 /** Sets where the parts of runs go: pages, and of each leaf its number, its separator, and where that ends. */
@@ -94,57 +99,70 @@ export function packRun(from: usize, end: usize): usize {
   runBytes = 0;
   leaves = 0;
   overflowPages = 0;
-  entries = 0;
   separatorBytes = 0;
   referenceCount = 0;
   lower = 0;
   upper = 0;
-  let nodeBytes: usize = 0;
   let at = from;
   for (; at < end; at += ENTRY_BYTES) {
-    if (runBytes >= fullBytes && upper - lower < nodeBytes + 2) break;
-    nodeBytes = addRecord(load<u32>(at, 8), at == from ? 0 : load<u32>(at - ENTRY_BYTES, 8));
+    const record: usize = load<u32>(at, 8);
+    measure(record);
+    if (at > from && runBytes + morePages() * pageBytes > limitBytes) break;
+    addRecord(record, at == from ? 0 : load<u32>(at - ENTRY_BYTES, 8));
   }
   if (leaves > 0) sealLeaf();
   return at;
 }
 
-/** @returns the bytes that it takes in its leaf. */
-function addRecord(record: usize, before: usize): usize {
-  const keyBytes: usize = load<u16>(record);
-  const bytes: usize = load<u32>(record, 4);
-  const key = record + HEADER_BYTES;
-  const whole = NODE_HEADER_BYTES + bytes;
-  const isBig = whole > largestNode;
+/** Finds out how the record is stored. */
+function measure(record: usize): void {
+  keyBytes = load<u16>(record);
+  valueBytes = <usize>load<u32>(record, 4) - keyBytes;
+  const whole = NODE_HEADER_BYTES + keyBytes + valueBytes;
+  isBig = whole > largestNode;
   const exact = isBig ? NODE_HEADER_BYTES + keyBytes + OVERFLOW_REFERENCE_BYTES : whole;
-  const nodeBytes = exact + (exact & 1);
-  if (upper - lower < nodeBytes + 2) {
-    beginLeaf(key, before == 0 ? keyBytes : min(keyBytes, commonBytes(key, keyBytes, before) + 1));
-  }
+  nodeBytes = exact + (exact & 1);
+}
+
+function needsLeaf(): bool {
+  return upper - lower < nodeBytes + 2;
+}
+
+/** Pages that the run needs for the record. */
+function morePages(): usize {
+  return (needsLeaf() ? 1 : 0) + (isBig ? overflowPagesOf(valueBytes) : 0);
+}
+
+function overflowPagesOf(bytes: usize): usize {
+  return (PAGE_HEADER_BYTES - 1 + bytes) / pageBytes + 1;
+}
+
+function addRecord(record: usize, before: usize): void {
+  const key = record + HEADER_BYTES;
+  if (needsLeaf()) beginLeaf(key, before == 0 ? keyBytes : separatorOf(key, before));
   upper -= nodeBytes;
   store<u16>(leaf + PAGE_HEADER_BYTES + lower, <u16>upper);
   lower += 2;
 
   const node = leaf + PAGE_HEADER_BYTES + upper;
-  store<u32>(node, <u32>(bytes - keyBytes));
+  store<u32>(node, <u32>valueBytes);
   store<u16>(node, isBig ? IS_BIG : 0, 4);
   store<u16>(node, <u16>keyBytes, 6);
   // What follows overwrites it but for the byte that makes the node's size even.
   store<u8>(node + nodeBytes - 1, 0);
   if (isBig) {
     copyBytes(node + NODE_HEADER_BYTES, key, keyBytes);
-    addBig(node + NODE_HEADER_BYTES + keyBytes, key + keyBytes, bytes - keyBytes);
-  } else copyBytes(node + NODE_HEADER_BYTES, key, bytes);
-  entries++;
-  return nodeBytes;
+    addBig(node + NODE_HEADER_BYTES + keyBytes, key + keyBytes, valueBytes);
+  } else copyBytes(node + NODE_HEADER_BYTES, key, keyBytes + valueBytes);
 }
 
-function commonBytes(key: usize, keyBytes: usize, before: usize): usize {
+/** The bytes of a key that tell it from the one before. */
+function separatorOf(key: usize, before: usize): usize {
   const other = before + HEADER_BYTES;
   const most = min(keyBytes, <usize>load<u16>(before));
   let common: usize = 0;
   while (common < most && load<u8>(key + common) == load<u8>(other + common)) common++;
-  return common;
+  return min(keyBytes, common + 1);
 }
 
 function beginLeaf(key: usize, separator: usize): void {
@@ -171,7 +189,7 @@ function sealLeaf(): void {
 
 /** Puts a value on pages of its own, and what refers to it into the leaf. */
 function addBig(reference: usize, value: usize, bytes: usize): void {
-  const pages = (PAGE_HEADER_BYTES - 1 + bytes) / pageBytes + 1;
+  const pages = overflowPagesOf(bytes);
   const first = run + runBytes;
   store<u16>(first, 0, AT_PAGE_PAD);
   store<u16>(first, IS_OVERFLOW, AT_PAGE_FLAGS);
