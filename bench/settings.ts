@@ -5,6 +5,7 @@ const DEFAULT_ROUNDS = 5;
 const DEFAULT_SEED = 1;
 const QUICK_ROUNDS = 2;
 const QUICK_SHARE = 0.05;
+const QUICK_MOST_ROWS = 100_000;
 
 export interface Settings {
   readonly trials: readonly Trial[];
@@ -18,6 +19,7 @@ export interface Settings {
 interface RawSettings {
   readonly quick?: true;
   readonly rows?: number;
+  readonly maxRows?: number;
   readonly rounds?: number;
   readonly seed: number;
   readonly trials?: readonly string[];
@@ -32,8 +34,16 @@ export function parseSettings(args: readonly string[]): Settings {
     .description(
       'Measures storage-sync against what one would write without it, and against limits.',
     )
-    .option('--quick', 'a twentieth of the rows, two rounds: shows that all works, measures little')
+    .option(
+      '--quick',
+      'a twentieth of the rows, 100,000 at most, two rounds: shows that all works, measures little',
+    )
     .option('--rows <n>', 'rows in every trial', parseCount)
+    .option(
+      '--max-rows <n>',
+      'rows in a trial at most: lowers the trials that have more',
+      parseCount,
+    )
     .option('--rounds <n>', `measured rounds (default: ${DEFAULT_ROUNDS})`, parseCount)
     .option('--seed <n>', 'seed of the generated data', parseCount, DEFAULT_SEED)
     .option('--trials <ids>', 'only these trials, with commas between', parseList)
@@ -46,7 +56,7 @@ export function parseSettings(args: readonly string[]): Settings {
   const trials = TRIALS.filter(({ id }) => raw.trials?.includes(id) ?? true)
     .map((trial) => chooseTargets(trial, raw.targets))
     .filter((trial) => trial !== null)
-    .map((trial) => ({ ...trial, rows: rowsOf(trial, raw) }));
+    .map((trial) => ({ ...trial, rows: trialRows(trial, raw) }));
   const known = new Set(TRIALS.map(({ id }) => id));
   const unknown = raw.trials?.find((id) => !known.has(id));
   if (unknown !== undefined) command.error(`There is no trial ${JSON.stringify(unknown)}.`);
@@ -68,8 +78,9 @@ function chooseTargets(trial: Trial, ids: readonly string[] | undefined): Trial 
   return { ...trial, targets: [first, ...others], goals };
 }
 
-function rowsOf(trial: Trial, { rows, quick }: RawSettings): number {
-  return rows ?? (quick ? Math.ceil(trial.rows * QUICK_SHARE) : trial.rows);
+function trialRows(trial: Trial, { rows, maxRows = Infinity, quick }: RawSettings): number {
+  const quickRows = Math.min(QUICK_MOST_ROWS, Math.ceil(trial.rows * QUICK_SHARE));
+  return Math.min(maxRows, rows ?? (quick ? quickRows : trial.rows));
 }
 
 function describeTrials(): string {

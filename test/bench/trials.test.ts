@@ -8,7 +8,7 @@ import { describeMachine } from '../../bench/machine.js';
 import { reportTable } from '../../bench/report-table.js';
 import { runRounds, type Run } from '../../bench/trial-rounds.js';
 import { summarizeTrial } from '../../bench/trial-summary.js';
-import { TRIALS, type Trial } from '../../bench/trials.js';
+import { rowsOf, TRIALS, type Trial } from '../../bench/trials.js';
 
 const ROWS = 60;
 
@@ -22,7 +22,7 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     const runs = await runOnce({ ...trial, rows: ROWS });
     assert.deepEqual(
       runs.map(({ target, figures }) => [target.id, figures.rows]),
-      trial.targets.map(({ id }) => [id, ROWS]),
+      trial.targets.map((target) => [target.id, rowsOf({ ...trial, rows: ROWS }, target)]),
     );
     for (const { figures } of runs) {
       assert.ok(figures.wallMs > 0 && figures.cpuUsPerRow > 0 && figures.peakRssBytes > 0);
