@@ -1,4 +1,6 @@
+import { describeError } from '../src/index.js';
 import { Command, InvalidArgumentError } from 'commander';
+import { type BenchResult, readResult } from './result-file.js';
 import { TRIALS, type Trial } from './trials.js';
 
 const DEFAULT_ROUNDS = 5;
@@ -14,6 +16,8 @@ export interface Settings {
   /** Path of the JSON file; the picture lies beside it. */
   readonly out: string | undefined;
   readonly isProfiling: boolean;
+  /** Two earlier results to compare, instead of measuring. */
+  readonly compared: readonly [BenchResult, BenchResult] | undefined;
 }
 
 interface RawSettings {
@@ -26,6 +30,7 @@ interface RawSettings {
   readonly targets?: readonly string[];
   readonly out?: string;
   readonly cpuProf?: true;
+  readonly compare?: readonly BenchResult[];
 }
 
 /** Reads the command line. Prints help or what is wrong with it, and ends the process then. */
@@ -50,6 +55,7 @@ export function parseSettings(args: readonly string[]): Settings {
     .option('--targets <ids>', 'only these targets, with commas between', parseList)
     .option('--out <file>', 'the JSON file (default: bench/results/<time>.json)')
     .option('--cpu-prof', 'also write and sum up CPU profiles; the figures then suffer')
+    .option('--compare <files...>', 'measures nothing: compares two JSON files', parseResults)
     .addHelpText('after', () => `\nTrials:\n${describeTrials()}`)
     .parse(args, { from: 'user' });
   const raw = command.opts<RawSettings>();
@@ -61,12 +67,15 @@ export function parseSettings(args: readonly string[]): Settings {
   const unknown = raw.trials?.find((id) => !known.has(id));
   if (unknown !== undefined) command.error(`There is no trial ${JSON.stringify(unknown)}.`);
   if (trials.length === 0) command.error('No trial has these targets.');
+  const [a, b, ...more] = raw.compare ?? [];
+  if (raw.compare && (!a || !b || more.length > 0)) command.error('--compare takes two files.');
   return {
     trials,
     rounds: raw.rounds ?? (raw.quick ? QUICK_ROUNDS : DEFAULT_ROUNDS),
     seed: raw.seed,
     out: raw.out,
     isProfiling: raw.cpuProf ?? false,
+    compared: a && b && [a, b],
   };
 }
 
@@ -86,8 +95,8 @@ function trialRows(trial: Trial, { rows, maxRows = Infinity, quick }: RawSetting
 function describeTrials(): string {
   return TRIALS.map(
     ({ id, title, rows, targets }) =>
-      `  ${id.padEnd(10)} ${title}; ${rows} rows\n` +
-      `${' '.repeat(13)}${targets.map((target) => target.id).join(', ')}`,
+      `  ${id.padEnd(16)} ${title}; ${rows} rows\n` +
+      `${' '.repeat(19)}${targets.map((target) => target.id).join(', ')}`,
   ).join('\n');
 }
 
@@ -97,6 +106,14 @@ function parseCount(text: string): number {
     throw new InvalidArgumentError('It must be a whole number of at least 1.');
   }
   return count;
+}
+
+function parseResults(path: string, before: readonly BenchResult[] = []): readonly BenchResult[] {
+  try {
+    return [...before, readResult(path)];
+  } catch (error) {
+    throw new InvalidArgumentError(describeError(error));
+  }
 }
 
 function parseList(text: string): readonly string[] {

@@ -78,6 +78,37 @@ void test('no embedding is an orphan, and each blob holds the vector of its JSON
   });
 });
 
+for (const [kind, dimension] of [
+  ['embeddings-384', 384],
+  ['embeddings-1536', 1536],
+] as const) {
+  void test(`${kind}: each blob is a unit vector of ${dimension} floats`, () => {
+    const [part] = DATA_SHAPES[kind].parts;
+    assert.ok(part);
+    const { table } = part;
+    for (let index = 0; index < 20; index++) {
+      const blob = table.row(1, index)[table.columns.indexOf('vector')];
+      assert.ok(blob instanceof Uint8Array && blob.byteLength === 4 * dimension);
+      const vector = new Float32Array(blob.slice().buffer);
+      const square = vector.reduce((sum, value) => sum + value * value, 0);
+      assert.ok(Math.abs(square - 1) < 1e-4, `${square}`);
+    }
+  });
+}
+
+void test('a data file is in WAL mode and sound', async () => {
+  await withDirectory((directory) => {
+    const { path } = ensureDataFile({ kind: 'records', rows: 500, seed: 1 }, directory);
+    const database = new Database(path);
+    try {
+      assert.deepEqual(database.prepare('PRAGMA journal_mode').raw().all(), [['wal']]);
+      assert.deepEqual(database.prepare('PRAGMA integrity_check').raw().all(), [['ok']]);
+    } finally {
+      database.close();
+    }
+  });
+});
+
 function rowsOf(path: string, table: string): unknown[] {
   const database = new Database(path);
   try {

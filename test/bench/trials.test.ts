@@ -9,6 +9,7 @@ import { reportTable } from '../../bench/report-table.js';
 import { runRounds, type Run } from '../../bench/trial-rounds.js';
 import { summarizeTrial } from '../../bench/trial-summary.js';
 import { rowsOf, TRIALS, type Trial } from '../../bench/trials.js';
+import { benchFigures } from '../support/bench-figures.js';
 
 const ROWS = 60;
 
@@ -33,29 +34,16 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     const report = reportTable(summary);
     for (const { title } of trial.targets) assert.match(report, new RegExp(title));
     for (const { name } of summary.parts) assert.match(report, new RegExp(name));
+    if (trial.id === 'scale') assert.match(report, / rows {2}.* 60 .*\n.* 6 .*\n.* 1 /);
     if (trial.id === 'writes') assert.equal(summary.parts.length, 10);
   });
 }
 
 void test('the picture shows every trial and target, and what is in it cannot break it', () => {
-  const figures = {
-    rows: 10,
-    wallMs: 5,
-    rowsPerSecond: 2000,
-    cpuUsPerRow: 3,
-    peakRssBytes: 1e6,
-    peakAnonBytes: null,
-    loopDelayP99Ms: 1,
-    loopDelayMaxMs: 2,
-    diskBytes: 0,
-    sourceRows: null,
-    readPauseMs: null,
-    otherCores: 0,
-  };
   const trials = TRIALS.map((trial) =>
     summarizeTrial(
       { ...trial, title: `${trial.title} <&>` },
-      trial.targets.map((target) => ({ round: 1, target, figures })),
+      trial.targets.map((target) => ({ round: 1, target, figures: benchFigures() })),
     ),
   );
   const time = new Date(0).toISOString();
@@ -77,20 +65,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
   const run = (round: number, target: Run['target'], rowsPerSecond: number): Run => ({
     round,
     target,
-    figures: {
-      rows: 10,
-      wallMs: 10_000 / rowsPerSecond,
-      rowsPerSecond,
-      cpuUsPerRow: 1,
-      peakRssBytes: 1,
-      peakAnonBytes: null,
-      loopDelayP99Ms: 0,
-      loopDelayMaxMs: 0,
-      diskBytes: 0,
-      sourceRows: null,
-      readPauseMs: null,
-      otherCores: 0,
-    },
+    figures: benchFigures({ rowsPerSecond, wallMs: 10_000 / rowsPerSecond }),
   });
   const summary = summarizeTrial({ ...trial, targets: [own, other] }, [
     run(0, own, 1),
