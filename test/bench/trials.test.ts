@@ -3,9 +3,12 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { drawChart } from '../../bench/chart.js';
+import { ensureDataFile } from '../../bench/data/data-file.js';
 import { describeMachine } from '../../bench/machine.js';
 import { reportTable } from '../../bench/report-table.js';
+import { runTrialProcess } from '../../bench/trial-process.js';
 import { runRounds, type Run } from '../../bench/trial-rounds.js';
 import { summarizeTrial } from '../../bench/trial-summary.js';
 import { rowsOf, TRIALS, type Trial } from '../../bench/trials.js';
@@ -36,6 +39,20 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     for (const { name } of summary.parts) assert.match(report, new RegExp(name));
     if (trial.id === 'scale') assert.match(report, / rows {2}.* 60 .*\n.* 6 .*\n.* 1 /);
     if (trial.id === 'writes') assert.equal(summary.parts.length, 10);
+  });
+}
+
+for (const program of ['hand-tuned-loop', 'bare-append', 'cache-get', 'native-raw'] as const) {
+  void test(`${program}: a run that misses a row fails`, async () => {
+    const { path, tables } = ensureDataFile({ kind: 'records', rows: 10, seed: 1 });
+    await assert.rejects(
+      runTrialProcess({
+        program,
+        url: pathToFileURL(path).href,
+        tables: tables.map((table) => ({ ...table, rows: 11 })),
+      }),
+      new RegExp(`${program} read 10 and kept .* of 11 rows`),
+    );
   });
 }
 
