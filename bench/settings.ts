@@ -5,7 +5,7 @@ import { TRIALS, type Trial } from './trials.js';
 
 const DEFAULT_ROUNDS = 5;
 const DEFAULT_SEED = 1;
-const QUICK_ROUNDS = 2;
+const QUICK_ROUNDS = 1;
 const QUICK_SHARE = 0.05;
 const QUICK_MOST_ROWS = 100_000;
 
@@ -41,7 +41,7 @@ export function parseSettings(args: readonly string[]): Settings {
     )
     .option(
       '--quick',
-      'a twentieth of the rows, 100,000 at most, two rounds: shows that all works, measures little',
+      'a twentieth of the rows, 100,000 at most, one round: shows that all works, measures little',
     )
     .option('--rows <n>', 'rows in every trial', parseCount)
     .option(
