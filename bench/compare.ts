@@ -64,7 +64,7 @@ function linesOf({ trial, a, b }: Pair): readonly (readonly string[])[] {
         figureText(figure, before.median),
         figureText(figure, after.median),
         before.median === 0 ? '-' : `${(after.median / before.median).toFixed(2)}x`,
-        overlap(before, after) ? 'overlap' : 'apart',
+        rangesText(a, b, before, after),
       ],
     ];
   });
@@ -75,8 +75,10 @@ function rowsText(a: TargetSummary, b: TargetSummary): string {
   return before === after ? `${before}` : `${before} and ${after}`;
 }
 
-function overlap(a: Spread, b: Spread): boolean {
-  return a.min <= b.max && b.min <= a.max;
+/** A single round has no range. */
+function rangesText(a: TargetSummary, b: TargetSummary, before: Spread, after: Spread): string {
+  if (a.runs.length < 2 || b.runs.length < 2) return '-';
+  return before.min <= after.max && after.min <= before.max ? 'overlap' : 'apart';
 }
 
 function originOf({ startedAt, machine, arguments: args }: BenchResult): string {

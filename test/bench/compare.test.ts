@@ -30,6 +30,13 @@ void test('ranges that touch overlap, in either order', () => {
   assert.match(lineOf(compareResults(high, low), 'CPU us/row'), / 0\.60x +overlap$/);
 });
 
+void test('single rounds have no ranges', () => {
+  const one = result({ file: [{ rowsPerSecond: 100 }] });
+  const two = result({ file: [{ rowsPerSecond: 190 }, { rowsPerSecond: 210 }] });
+  assert.match(lineOf(compareResults(one, two), 'rows/s'), / 2\.00x +-$/);
+  assert.match(lineOf(compareResults(two, one), 'rows/s'), / 0\.50x +-$/);
+});
+
 void test('only what both results have is compared', () => {
   const both = compareResults(
     result({ file: [{}], http: [{}] }),
