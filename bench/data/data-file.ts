@@ -1,8 +1,8 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
 import type { SqlValue } from '../../src/values.js';
-import { scratchDirectory } from '../scratch.js';
+import { clearDirectory, scratchDirectory } from '../scratch.js';
 import type { DataShape, DataTable } from './data-table.js';
 import { EMBEDDINGS_1536, EMBEDDINGS_384 } from './embedding-tables.js';
 import { MEMORY } from './memory-tables.js';
@@ -11,6 +11,7 @@ import { DOCUMENTS, RECORDS, TINY, WIDE } from './plain-tables.js';
 /** Part of each file's name: to be raised when a generator changes. */
 const FORMAT = 1;
 const ROWS_PER_STATEMENT = 8;
+const UNFINISHED = '.tmp';
 
 export const DATA_SHAPES = {
   records: RECORDS,
@@ -48,9 +49,9 @@ export function ensureDataFile(spec: DataSpec, directory = scratchDirectory('dat
   const path = join(directory, `${spec.kind}-${spec.rows}-${spec.seed}-v${FORMAT}.db`);
   const parts = tablesOf(spec);
   if (!existsSync(path)) {
-    mkdirSync(directory, { recursive: true });
+    clearDirectory(directory, (name) => name.includes(UNFINISHED));
     // Made under another name first: an interrupted run must not leave half a file behind.
-    const unfinished = `${path}.${process.pid}.tmp`;
+    const unfinished = `${path}.${process.pid}${UNFINISHED}`;
     try {
       writeDataFile(unfinished, spec.seed, parts);
       renameSync(unfinished, path);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import Database from 'libsql';
 import { DATA_SHAPES, type DataKind, ensureDataFile } from '../../bench/data/data-file.js';
@@ -95,6 +95,22 @@ for (const [kind, dimension] of [
     }
   });
 }
+
+void test('what killed benches left is removed, and what may be in use is kept', async () => {
+  await withDirectory(async (directory) => {
+    const old = new Date(Date.now() - 3 * 3_600_000);
+    const path = (name: string) => join(directory, name);
+    for (const name of ['old.db.1.tmp', 'new.db.2.tmp', 'old.db']) await writeFile(path(name), 'x');
+    await mkdir(path('run.tmp'));
+    await writeFile(path('run.tmp/data.mdb'), 'x');
+    for (const name of ['old.db.1.tmp', 'old.db', 'run.tmp']) await utimes(path(name), old, old);
+    const { path: made } = ensureDataFile({ kind: 'tiny', rows: 1, seed: 1 }, directory);
+    assert.deepEqual(
+      await readdir(directory),
+      ['new.db.2.tmp', 'old.db', basename(made)].toSorted(),
+    );
+  });
+});
 
 void test('a data file is in WAL mode and sound', async () => {
   await withDirectory((directory) => {
