@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { drawChart } from './chart.js';
+import { compareResults } from './compare.js';
 import { figureText } from './figure-text.js';
 import { describeMachine } from './machine.js';
 import { profileSummary } from './profile-summary.js';
@@ -10,7 +11,9 @@ import { type Run, runRounds } from './trial-rounds.js';
 import { summarizeTrial, type TrialSummary } from './trial-summary.js';
 
 const args = process.argv.slice(2);
-await runBench(parseSettings(args));
+const settings = parseSettings(args);
+if (settings.compared) console.log(compareResults(...settings.compared));
+else await runBench(settings);
 
 async function runBench(settings: Settings): Promise<void> {
   const machine = describeMachine();

@@ -3,8 +3,6 @@ import { FIGURE_TEXT, figureText, ratioText } from './figure-text.js';
 import { FIGURE_NAMES } from './figures.js';
 import type { GoalSummary, TrialSummary } from './trial-summary.js';
 
-const SHOWN_FIGURES = FIGURE_NAMES.filter((name) => name !== 'rows');
-
 /** A trial's medians, ratios and goals, for a terminal. */
 export function reportTable(trial: TrialSummary): string {
   const rows = trial.rows.toLocaleString('en');
@@ -18,17 +16,19 @@ export function reportTable(trial: TrialSummary): string {
   return sections.join('\n\n');
 }
 
-function figureTable({ targets }: TrialSummary): string {
+function figureTable({ targets, rows }: TrialSummary): string {
+  const haveSameRows = targets.every(({ figures }) => figures.rows?.median === rows);
+  const shown = FIGURE_NAMES.filter((name) => name !== 'rows' || !haveSameRows);
   return textTable(
     [
       { title: '' },
       { title: 'wall min to max', align: 'right' },
-      ...SHOWN_FIGURES.map((name) => ({ title: FIGURE_TEXT[name].title, align: 'right' as const })),
+      ...shown.map((name) => ({ title: FIGURE_TEXT[name].title, align: 'right' as const })),
     ],
     targets.map(({ target, figures }) => [
       target.title,
       `${figureText('wallMs', figures.wallMs?.min)} to ${figureText('wallMs', figures.wallMs?.max)}`,
-      ...SHOWN_FIGURES.map((name) => figureText(name, figures[name]?.median)),
+      ...shown.map((name) => figureText(name, figures[name]?.median)),
     ]),
   );
 }

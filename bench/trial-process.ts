@@ -1,17 +1,18 @@
 import { spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
+import { mkdtempSync, readdirSync, rmSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { SourceTable } from './data/data-file.js';
 import type { Figures } from './figures.js';
 import type { Part } from './part.js';
 import { readProcessMemory } from './process-memory.js';
-import { scratchDirectory } from './scratch.js';
+import { clearDirectory, scratchDirectory } from './scratch.js';
 import type { TargetProgram } from './targets/target-table.js';
 import type { TrialRunResult, TrialRunSpec } from './trial-run.js';
 
 const MEMORY_SAMPLE_EVERY_MS = 20;
 const LONGEST_RUN_MS = 60 * 60_000;
+const RUN = 'run-';
 
 export interface TrialRunRequest {
   readonly program: TargetProgram;
@@ -31,8 +32,8 @@ export async function runTrialProcess(
   request: TrialRunRequest,
 ): Promise<{ readonly figures: Figures; readonly parts: readonly Part[] }> {
   const runs = scratchDirectory('runs');
-  mkdirSync(runs, { recursive: true });
-  const directory = mkdtempSync(join(runs, 'run-'));
+  clearDirectory(runs, (name) => name.startsWith(RUN));
+  const directory = mkdtempSync(join(runs, RUN));
   try {
     const { program, url, tables } = request;
     const spec: TrialRunSpec = { program, context: { url, tables, directory } };

@@ -1,10 +1,10 @@
 import { pathToFileURL } from 'node:url';
 import { type DataServer, startDataServer } from './data-server.js';
-import { ensureDataFile } from './data/data-file.js';
+import { type DataFile, ensureDataFile, type SourceTable } from './data/data-file.js';
 import type { Figures } from './figures.js';
 import type { Part } from './part.js';
 import { runTrialProcess } from './trial-process.js';
-import type { Trial, TrialTarget } from './trials.js';
+import { rowsOf, type Trial, type TrialTarget } from './trials.js';
 
 export interface RoundOptions {
   readonly rounds: number;
@@ -27,15 +27,13 @@ export async function* runRounds(
   trial: Trial,
   { rounds, seed, profileDirectory, signal }: RoundOptions,
 ): AsyncGenerator<Run, void, void> {
-  const data = ensureDataFile({ kind: trial.data, rows: trial.rows, seed });
-  await using sources = new Sources(trial, data.path);
+  await using sources = new Sources(trial, seed);
   for (let round = 0; round <= rounds; round++) {
     for (const target of trial.targets) {
       signal?.throwIfAborted();
       const { figures, parts } = await runTrialProcess({
         program: target.program,
-        url: await sources.urlFor(target),
-        tables: data.tables,
+        ...(await sources.sourceFor(target)),
         profileDirectory:
           profileDirectory === undefined || round === 0
             ? undefined
@@ -47,23 +45,35 @@ export async function* runRounds(
   }
 }
 
-/** Where the targets of a trial read: the file, or a server for each latency. */
+/** What the targets of a trial read: a file for each number of rows, or a server for each file and latency. */
 class Sources implements AsyncDisposable {
   readonly #trial: Trial;
-  readonly #path: string;
-  readonly #servers = new Map<number, DataServer>();
+  readonly #files: ReadonlyMap<number, DataFile>;
+  readonly #servers = new Map<string, DataServer>();
 
-  constructor(trial: Trial, path: string) {
+  constructor(trial: Trial, seed: number) {
     this.#trial = trial;
-    this.#path = path;
+    this.#files = new Map(
+      trial.targets
+        .map((target) => rowsOf(trial, target))
+        .map((rows) => [rows, ensureDataFile({ kind: trial.data, rows, seed })]),
+    );
   }
 
-  async urlFor({ latencyMs = 0 }: TrialTarget): Promise<string> {
-    if (this.#trial.source === 'file') return pathToFileURL(this.#path).href;
-    let server = this.#servers.get(latencyMs);
+  async sourceFor(
+    target: TrialTarget,
+  ): Promise<{ readonly url: string; readonly tables: readonly SourceTable[] }> {
+    const { path, tables } = this.#files.get(rowsOf(this.#trial, target))!;
+    const isFile = this.#trial.source === 'file';
+    return { url: isFile ? pathToFileURL(path).href : await this.#serve(path, target), tables };
+  }
+
+  async #serve(path: string, { latencyMs = 0 }: TrialTarget): Promise<string> {
+    const name = `${latencyMs} ${path}`;
+    let server = this.#servers.get(name);
     if (!server) {
-      server = await startDataServer({ path: this.#path, latencyMs });
-      this.#servers.set(latencyMs, server);
+      server = await startDataServer({ path, latencyMs });
+      this.#servers.set(name, server);
     }
     return server.url;
   }

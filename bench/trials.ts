@@ -9,6 +9,8 @@ export interface TrialTarget {
   readonly program: TargetProgram;
   /** Added by the server to every answer. */
   readonly latencyMs?: number;
+  /** Of the trial's rows; all of them by default. */
+  readonly share?: number;
 }
 
 /** A bound on the median of a figure of the first target, or on its ratio to another target's. */
@@ -30,6 +32,11 @@ export interface Trial {
   readonly goals: readonly Goal[];
 }
 
+/** The rows that a target of a trial is given. */
+export function rowsOf({ rows }: Trial, { share = 1 }: TrialTarget): number {
+  return Math.ceil(rows * share);
+}
+
 const STORAGE_SYNC: TrialTarget = {
   id: 'storage-sync',
   title: 'storage-sync',
@@ -42,11 +49,33 @@ const HAND_WRITTEN: TrialTarget = {
   program: 'hand-written-loop',
 };
 
+const HAND_TUNED: TrialTarget = {
+  id: 'hand-tuned',
+  title: 'hand-tuned loop',
+  program: 'hand-tuned-loop',
+};
+
 const BARE_READ: TrialTarget = { id: 'bare-read', title: 'bare read', program: 'bare-read' };
+
+const BARE_APPEND: TrialTarget = {
+  id: 'bare-append',
+  title: 'bare append',
+  program: 'bare-append',
+};
 
 const FETCH_READ: TrialTarget = { id: 'fetch-read', title: 'bare fetch', program: 'fetch-read' };
 
 const FILE_TARGETS = [STORAGE_SYNC, HAND_WRITTEN, BARE_READ] as const;
+
+function delayed(latencyMs: number): TrialTarget {
+  const name = `${latencyMs} ms`;
+  return {
+    ...STORAGE_SYNC,
+    id: `storage-sync-${latencyMs}ms`,
+    title: `storage-sync, ${name}`,
+    latencyMs,
+  };
+}
 
 const RESPONSIVE: readonly Goal[] = [
   { figure: 'loopDelayP99Ms', atMost: 10 },
@@ -60,7 +89,7 @@ export const TRIALS: readonly Trial[] = [
     source: 'file',
     data: 'records',
     rows: 400_000,
-    targets: FILE_TARGETS,
+    targets: [STORAGE_SYNC, HAND_WRITTEN, HAND_TUNED, BARE_READ, BARE_APPEND],
     goals: [
       { figure: 'rowsPerSecond', against: 'hand-written', atLeast: 5 },
       { figure: 'wallMs', against: 'bare-read', atMost: 0.8 },
@@ -83,13 +112,15 @@ export const TRIALS: readonly Trial[] = [
   },
   {
     id: 'latency',
-    title: 'Full sync over HTTP, 50 ms added to every answer',
+    title: 'Full sync over HTTP, time added to every answer',
     source: 'http',
     data: 'records',
     rows: 400_000,
     targets: [
-      { ...STORAGE_SYNC, id: 'storage-sync-50ms', title: 'storage-sync, 50 ms', latencyMs: 50 },
+      delayed(50),
       { ...STORAGE_SYNC, title: 'storage-sync, 0 ms' },
+      delayed(10),
+      delayed(200),
       { ...HAND_WRITTEN, title: 'hand-written loop, 50 ms', latencyMs: 50 },
     ],
     goals: [{ figure: 'rowsPerSecond', against: 'storage-sync', atLeast: 0.85 }],
@@ -165,7 +196,7 @@ export const TRIALS: readonly Trial[] = [
     rows: 1_000_000,
     targets: [
       { id: 'rebuild-served', title: 'rebuild, read by four', program: 'rebuild-served' },
-      { id: 'readers-alone', title: 'the readers alone, 5 s', program: 'readers-alone' },
+      { id: 'readers-alone', title: 'the readers alone', program: 'readers-alone' },
       { ...STORAGE_SYNC, title: 'full sync, no readers' },
     ],
     goals: [{ figure: 'readPauseMs', atMost: 50 }],
@@ -217,5 +248,61 @@ export const TRIALS: readonly Trial[] = [
     rows: 10_000,
     targets: FILE_TARGETS,
     goals: [],
+  },
+  {
+    id: 'embeddings-384',
+    title: 'Full sync of embeddings of 384 floats',
+    source: 'file',
+    data: 'embeddings-384',
+    rows: 100_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+  {
+    id: 'embeddings-1536',
+    title: 'Full sync of embeddings of 1536 floats',
+    source: 'file',
+    data: 'embeddings-1536',
+    rows: 40_000,
+    targets: FILE_TARGETS,
+    goals: [],
+  },
+  {
+    id: 'reads',
+    title: 'Reads by key, keys in random order',
+    source: 'file',
+    data: 'records',
+    rows: 200_000,
+    targets: [
+      { id: 'cache-get', title: 'storage-sync, get', program: 'cache-get' },
+      { id: 'cache-get-many', title: 'storage-sync, getMany of 100', program: 'cache-get-many' },
+      { id: 'lmdb-get', title: 'bare LMDB, decoded', program: 'lmdb-get' },
+      { id: 'lmdb-bytes', title: 'bare LMDB, bytes', program: 'lmdb-bytes' },
+      { id: 'native-get', title: 'native driver, objects', program: 'native-get' },
+      { id: 'native-raw', title: 'native driver, arrays', program: 'native-raw' },
+    ],
+    goals: [
+      { figure: 'rowsPerSecond', against: 'native-get', atLeast: 6 },
+      { figure: 'rowsPerSecond', against: 'lmdb-get', atLeast: 0.9 },
+    ],
+  },
+  {
+    id: 'scale',
+    title: 'Full sync of a file as its rows grow',
+    source: 'file',
+    data: 'records',
+    rows: 10_000_000,
+    targets: [
+      { ...STORAGE_SYNC, id: 'all-rows', title: 'storage-sync, all rows' },
+      { ...STORAGE_SYNC, id: 'tenth', title: 'storage-sync, a tenth', share: 0.1 },
+      { ...STORAGE_SYNC, id: 'hundredth', title: 'storage-sync, a hundredth', share: 0.01 },
+    ],
+    goals: [
+      // The time of a row may grow by 15 %.
+      { figure: 'rowsPerSecond', against: 'tenth', atLeast: 1 / 1.15 },
+      { figure: 'rowsPerSecond', against: 'hundredth', atLeast: 1 / 1.15 },
+      { figure: 'peakAnonBytes', atMost: 256 * 1024 * 1024 },
+      ...RESPONSIVE,
+    ],
   },
 ];

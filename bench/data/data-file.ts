@@ -1,15 +1,17 @@
-import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs';
+import { existsSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import Database from 'libsql';
 import type { SqlValue } from '../../src/values.js';
-import { scratchDirectory } from '../scratch.js';
+import { clearDirectory, scratchDirectory } from '../scratch.js';
 import type { DataShape, DataTable } from './data-table.js';
+import { EMBEDDINGS_1536, EMBEDDINGS_384 } from './embedding-tables.js';
 import { MEMORY } from './memory-tables.js';
 import { DOCUMENTS, RECORDS, TINY, WIDE } from './plain-tables.js';
 
 /** Part of each file's name: to be raised when a generator changes. */
 const FORMAT = 1;
 const ROWS_PER_STATEMENT = 8;
+const UNFINISHED = '.tmp';
 
 export const DATA_SHAPES = {
   records: RECORDS,
@@ -17,6 +19,8 @@ export const DATA_SHAPES = {
   wide: WIDE,
   tiny: TINY,
   documents: DOCUMENTS,
+  'embeddings-384': EMBEDDINGS_384,
+  'embeddings-1536': EMBEDDINGS_1536,
 } as const satisfies Record<string, DataShape>;
 
 export type DataKind = keyof typeof DATA_SHAPES;
@@ -45,9 +49,9 @@ export function ensureDataFile(spec: DataSpec, directory = scratchDirectory('dat
   const path = join(directory, `${spec.kind}-${spec.rows}-${spec.seed}-v${FORMAT}.db`);
   const parts = tablesOf(spec);
   if (!existsSync(path)) {
-    mkdirSync(directory, { recursive: true });
+    clearDirectory(directory, (name) => name.includes(UNFINISHED));
     // Made under another name first: an interrupted run must not leave half a file behind.
-    const unfinished = `${path}.${process.pid}.tmp`;
+    const unfinished = `${path}.${process.pid}${UNFINISHED}`;
     try {
       writeDataFile(unfinished, spec.seed, parts);
       renameSync(unfinished, path);
@@ -80,9 +84,10 @@ function writeDataFile(
 ): void {
   const database = new Database(path);
   try {
-    database.exec(`PRAGMA journal_mode = wal`);
-    database.exec(`PRAGMA synchronous = off`);
-    database.exec(`PRAGMA cache_size = -262144`);
+    // The file is given up when its making fails. Random keys of ten million rows take 600 MB of pages to stay quick.
+    database.exec('PRAGMA journal_mode = off');
+    database.exec('PRAGMA synchronous = off');
+    database.exec('PRAGMA cache_size = -1048576');
     database.exec('BEGIN');
     for (const { table, rows } of parts) {
       database.exec(table.createTable);
@@ -90,7 +95,7 @@ function writeDataFile(
       for (const index of table.createIndexes) database.exec(index);
     }
     database.exec('COMMIT');
-    database.exec('PRAGMA wal_checkpoint(truncate)');
+    database.exec('PRAGMA journal_mode = wal');
   } finally {
     database.close();
   }

@@ -1,5 +1,6 @@
 import type { DataShape, DataTable } from './data-table.js';
 import { Random } from './random.js';
+import { littleEndian, unitVector } from './vector.js';
 
 const FIRST_TIME = Date.UTC(2025, 0, 1) / 1000;
 const EPISODE_EVERY_SECONDS = 90;
@@ -225,7 +226,7 @@ const embeddings: DataTable = {
   createIndexes: ['CREATE INDEX embeddings_by_item ON embeddings (item_id, item_type)'],
   row: (seed, index) => {
     const random = new Random(seed, EMBEDDINGS, index);
-    const vector = unitVector(random);
+    const vector = unitVector(random, DIMENSION);
     return [
       random.uuid(),
       // Every table of the shape has at least as many episodes as embeddings, so none is an orphan.
@@ -239,20 +240,6 @@ const embeddings: DataTable = {
     ];
   },
 };
-
-/** Uses only operations that every machine rounds alike. */
-function unitVector(random: Random): Float32Array {
-  const values = Array.from({ length: DIMENSION }, () => random.fraction() + random.fraction() - 1);
-  const length = Math.sqrt(values.reduce((sum, value) => sum + value * value, 0));
-  return Float32Array.from(values, (value) => value / length);
-}
-
-function littleEndian(vector: Float32Array): Uint8Array {
-  const bytes = new Uint8Array(vector.length * 4);
-  const view = new DataView(bytes.buffer);
-  for (const [i, value] of vector.entries()) view.setFloat32(i * 4, value, true);
-  return bytes;
-}
 
 export const MEMORY: DataShape = {
   title: 'an agent memory: episodes, patterns, heuristics, embeddings of 384 floats',

@@ -8,7 +8,9 @@ import type { SourceTable } from '../data/data-file.js';
 import type { Target } from './target.js';
 
 const READERS = 4;
-const ALONE_MS = 5000;
+const LEAST_ALONE_MS = 500;
+/** About as long as a rebuild of as many rows takes. */
+const ALONE_US_PER_ROW = 5;
 
 /** What a reading process is told, as its first argument. */
 export interface ReadOrder {
@@ -30,11 +32,11 @@ export const servedRebuild: Target = read(async (sync) => {
 });
 
 /** The same processes, and no rebuild: what the machine's scheduler makes of them. */
-export const readersAlone: Target = read(async () => {
-  await sleep(ALONE_MS);
+export const readersAlone: Target = read(async (_, rows) => {
+  await sleep(Math.max(LEAST_ALONE_MS, (ALONE_US_PER_ROW * rows) / 1000));
 });
 
-function read(meanwhile: (sync: StorageSync) => Promise<void>): Target {
+function read(meanwhile: (sync: StorageSync, rows: number) => Promise<void>): Target {
   return {
     prepare: async ({ url, tables, directory }) => {
       const cacheDir = join(directory, 'cache');
@@ -49,7 +51,7 @@ function read(meanwhile: (sync: StorageSync) => Promise<void>): Target {
         tables.reduce((rows, { name }) => rows + sync.cache.table(name).count(), 0);
       return {
         run: async () => {
-          await meanwhile(sync);
+          await meanwhile(sync, count());
           const results = await Promise.all(readers.map(endReader));
           for (const result of results) {
             if (result.error !== null) throw new Error(`A reader failed: ${result.error}`);

@@ -18,7 +18,16 @@ export const TARGET_LOADERS = {
   'logged-writes': async (): Promise<Target> => (await import('./source-writes.js')).loggedWrites,
   'hand-written-loop': async (): Promise<Target> =>
     (await import('./hand-written-loop.js')).handWrittenLoop,
+  'hand-tuned-loop': async (): Promise<Target> =>
+    (await import('./hand-tuned-loop.js')).handTunedLoop,
   'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,
+  'bare-append': async (): Promise<Target> => (await import('./bare-append.js')).bareAppend,
+  'cache-get': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGet,
+  'cache-get-many': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGetMany,
+  'lmdb-get': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbGet,
+  'lmdb-bytes': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbBytes,
+  'native-get': async (): Promise<Target> => (await import('./native-reads.js')).nativeGet,
+  'native-raw': async (): Promise<Target> => (await import('./native-reads.js')).nativeRaw,
   'fetch-read': async (): Promise<Target> => (await import('./fetch-read.js')).fetchRead,
 } as const;
 

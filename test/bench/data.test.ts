@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
-import { mkdtemp, rm, stat } from 'node:fs/promises';
+import { mkdir, mkdtemp, readdir, rm, stat, utimes, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { test } from 'node:test';
 import Database from 'libsql';
 import { DATA_SHAPES, type DataKind, ensureDataFile } from '../../bench/data/data-file.js';
@@ -72,6 +72,53 @@ void test('no embedding is an orphan, and each blob holds the vector of its JSON
         const floats = Array.from({ length: row.dimension }, (_, i) => vector.readFloatLE(i * 4));
         assert.deepEqual(JSON.parse(row.embedding_data), floats);
       }
+    } finally {
+      database.close();
+    }
+  });
+});
+
+for (const [kind, dimension] of [
+  ['embeddings-384', 384],
+  ['embeddings-1536', 1536],
+] as const) {
+  void test(`${kind}: each blob is a unit vector of ${dimension} floats`, () => {
+    const [part] = DATA_SHAPES[kind].parts;
+    assert.ok(part);
+    const { table } = part;
+    for (let index = 0; index < 20; index++) {
+      const blob = table.row(1, index)[table.columns.indexOf('vector')];
+      assert.ok(blob instanceof Uint8Array && blob.byteLength === 4 * dimension);
+      const vector = new Float32Array(blob.slice().buffer);
+      const square = vector.reduce((sum, value) => sum + value * value, 0);
+      assert.ok(Math.abs(square - 1) < 1e-4, `${square}`);
+    }
+  });
+}
+
+void test('what killed benches left is removed, and what may be in use is kept', async () => {
+  await withDirectory(async (directory) => {
+    const old = new Date(Date.now() - 3 * 3_600_000);
+    const path = (name: string) => join(directory, name);
+    for (const name of ['old.db.1.tmp', 'new.db.2.tmp', 'old.db']) await writeFile(path(name), 'x');
+    await mkdir(path('run.tmp'));
+    await writeFile(path('run.tmp/data.mdb'), 'x');
+    for (const name of ['old.db.1.tmp', 'old.db', 'run.tmp']) await utimes(path(name), old, old);
+    const { path: made } = ensureDataFile({ kind: 'tiny', rows: 1, seed: 1 }, directory);
+    assert.deepEqual(
+      await readdir(directory),
+      ['new.db.2.tmp', 'old.db', basename(made)].toSorted(),
+    );
+  });
+});
+
+void test('a data file is in WAL mode and sound', async () => {
+  await withDirectory((directory) => {
+    const { path } = ensureDataFile({ kind: 'records', rows: 500, seed: 1 }, directory);
+    const database = new Database(path);
+    try {
+      assert.deepEqual(database.prepare('PRAGMA journal_mode').raw().all(), [['wal']]);
+      assert.deepEqual(database.prepare('PRAGMA integrity_check').raw().all(), [['ok']]);
     } finally {
       database.close();
     }

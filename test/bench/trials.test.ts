@@ -3,12 +3,16 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { drawChart } from '../../bench/chart.js';
+import { ensureDataFile } from '../../bench/data/data-file.js';
 import { describeMachine } from '../../bench/machine.js';
 import { reportTable } from '../../bench/report-table.js';
+import { runTrialProcess } from '../../bench/trial-process.js';
 import { runRounds, type Run } from '../../bench/trial-rounds.js';
 import { summarizeTrial } from '../../bench/trial-summary.js';
-import { TRIALS, type Trial } from '../../bench/trials.js';
+import { rowsOf, TRIALS, type Trial } from '../../bench/trials.js';
+import { benchFigures } from '../support/bench-figures.js';
 
 const ROWS = 60;
 
@@ -22,7 +26,7 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     const runs = await runOnce({ ...trial, rows: ROWS });
     assert.deepEqual(
       runs.map(({ target, figures }) => [target.id, figures.rows]),
-      trial.targets.map(({ id }) => [id, ROWS]),
+      trial.targets.map((target) => [target.id, rowsOf({ ...trial, rows: ROWS }, target)]),
     );
     for (const { figures } of runs) {
       assert.ok(figures.wallMs > 0 && figures.cpuUsPerRow > 0 && figures.peakRssBytes > 0);
@@ -33,29 +37,30 @@ for (const trial of TRIALS.filter(({ source }) => source === 'file')) {
     const report = reportTable(summary);
     for (const { title } of trial.targets) assert.match(report, new RegExp(title));
     for (const { name } of summary.parts) assert.match(report, new RegExp(name));
+    if (trial.id === 'scale') assert.match(report, / rows {2}.* 60 .*\n.* 6 .*\n.* 1 /);
     if (trial.id === 'writes') assert.equal(summary.parts.length, 10);
   });
 }
 
+for (const program of ['hand-tuned-loop', 'bare-append', 'cache-get', 'native-raw'] as const) {
+  void test(`${program}: a run that misses a row fails`, async () => {
+    const { path, tables } = ensureDataFile({ kind: 'records', rows: 10, seed: 1 });
+    await assert.rejects(
+      runTrialProcess({
+        program,
+        url: pathToFileURL(path).href,
+        tables: tables.map((table) => ({ ...table, rows: 11 })),
+      }),
+      new RegExp(`${program} read 10 and kept .* of 11 rows`),
+    );
+  });
+}
+
 void test('the picture shows every trial and target, and what is in it cannot break it', () => {
-  const figures = {
-    rows: 10,
-    wallMs: 5,
-    rowsPerSecond: 2000,
-    cpuUsPerRow: 3,
-    peakRssBytes: 1e6,
-    peakAnonBytes: null,
-    loopDelayP99Ms: 1,
-    loopDelayMaxMs: 2,
-    diskBytes: 0,
-    sourceRows: null,
-    readPauseMs: null,
-    otherCores: 0,
-  };
   const trials = TRIALS.map((trial) =>
     summarizeTrial(
       { ...trial, title: `${trial.title} <&>` },
-      trial.targets.map((target) => ({ round: 1, target, figures })),
+      trial.targets.map((target) => ({ round: 1, target, figures: benchFigures() })),
     ),
   );
   const time = new Date(0).toISOString();
@@ -77,20 +82,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
   const run = (round: number, target: Run['target'], rowsPerSecond: number): Run => ({
     round,
     target,
-    figures: {
-      rows: 10,
-      wallMs: 10_000 / rowsPerSecond,
-      rowsPerSecond,
-      cpuUsPerRow: 1,
-      peakRssBytes: 1,
-      peakAnonBytes: null,
-      loopDelayP99Ms: 0,
-      loopDelayMaxMs: 0,
-      diskBytes: 0,
-      sourceRows: null,
-      readPauseMs: null,
-      otherCores: 0,
-    },
+    figures: benchFigures({ rowsPerSecond, wallMs: 10_000 / rowsPerSecond }),
   });
   const summary = summarizeTrial({ ...trial, targets: [own, other] }, [
     run(0, own, 1),
