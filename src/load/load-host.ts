@@ -3,11 +3,12 @@ import type { SourceRef, SpareMemory } from '../pipeline/messages.js';
 import type { WorkerData } from '../pipeline/serve.js';
 import type { SourceConnection } from '../source/connection.js';
 import { outlineTable, readRange } from '../source/file-scan.js';
-import { BatchBuilder, recordsOf } from '../transform/batch.js';
+import type { LookAt } from '../source/stored/leaf-scan.js';
 import type { Checksum } from '../transform/checksum.js';
 import { Kernel } from './kernel/kernel.js';
 import { PageKernel } from './kernel/page-kernel.js';
 import { RowKernel } from './kernel/row-kernel.js';
+import { KeySample } from './key-sample.js';
 import { LeafRecords } from './leaf-records.js';
 import { writeRuns } from './page-writer.js';
 import { HEADER_BYTES, Spool } from './spool.js';
@@ -36,16 +37,10 @@ export class LoadHost {
 
   async outline({ source, plan, rangeBytes, samples }: Request<'outline'>): Response<'outline'> {
     return await this.#on(source, async (connection) => {
-      const builder = new BatchBuilder(plan, this.#checksum);
-      const outline = await outlineTable(connection, plan, rangeBytes, samples, builder);
-      if (outline === null) return { outline };
-      const batch = builder.finish();
-      const arena = new Uint8Array(batch.arena);
-      const keys: Uint8Array[] = [];
-      for (const { keyStart, valueStart } of recordsOf(batch)) {
-        keys.push(arena.slice(keyStart, valueStart));
-      }
-      return { outline: { ...outline, keys } };
+      const sample = new KeySample();
+      const look: LookAt = (record, table, end) => sample.take(record, table, end);
+      const outline = await outlineTable(connection, plan, rangeBytes, samples, look);
+      return { outline: outline && { ...outline, keys: sample.keys } };
     });
   }
 

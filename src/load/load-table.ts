@@ -10,10 +10,11 @@ import { Segments } from './segments.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
-/** A table with fewer rows is read in its order: that is not slower then. */
+/** A table with fewer rows and bytes is read in its order: that is not slower then. */
 const MIN_ROWS = 20_000;
-/** Rows that are larger, on average, are mostly content that had better not be written twice. */
-const MAX_ROW_BYTES = 8192;
+const MIN_BYTES = 16 * 1024 * 1024;
+/** Rows that are larger, on average, are too many for the memory of a thread. */
+const MAX_ROW_BYTES = 256 * 1024;
 /** A range of keys is as even as its sample is large. */
 const SAMPLES_PER_RANGE = 32;
 const MIN_SAMPLES = 1024;
@@ -109,7 +110,8 @@ class TableLoad {
     const { pool, source } = this.#context;
     const request = { source, plan: this.#plan, rangeBytes: this.#rangeBytes };
     const { outline: first } = await pool.read('outline', { ...request, samples: MIN_SAMPLES });
-    if (first === null || first.rows < MIN_ROWS || first.keys.length === 0) return null;
+    if (first === null || first.keys.length === 0) return null;
+    if (first.rows < MIN_ROWS && first.bytes < MIN_BYTES) return null;
     if (first.bytes > first.rows * MAX_ROW_BYTES) return null;
     const samples = Math.min(
       MAX_SAMPLES,

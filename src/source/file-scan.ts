@@ -1,4 +1,4 @@
-import type { RowSink } from './row-sink.js';
+import { RowList, type RowSink } from './row-sink.js';
 import type { Query, SourceConnection } from './connection.js';
 import type { RejectedRow } from './page.js';
 import type { TablePlan } from './plan.js';
@@ -9,6 +9,7 @@ import {
   sampleRows,
   scanRows,
   type LeafSink,
+  type LookAt,
   type RowidRange,
   type ScannedRows,
 } from './stored/leaf-scan.js';
@@ -38,7 +39,7 @@ export interface RangePage {
 
 /**
  * Looks at a table of a file: how large it is, where it may be cut, and at some of its rows, taken evenly over all of
- * it, which are given to the sink.
+ * it, each of which it looks at.
  *
  * @param rangeBytes of the file, in each range.
  * @returns null for a table whose rows cannot be read in the order in which they are stored.
@@ -48,13 +49,13 @@ export async function outlineTable(
   plan: TablePlan,
   rangeBytes: number,
   samples: number,
-  sink: RowSink,
+  look: LookAt,
 ): Promise<TableOutline | null> {
   return await withRows(connection, plan, async (query, table, btree) => {
     const perRange = Math.max(1, Math.floor(rangeBytes / table.pages.pageBytes));
     const { leaves, cuts } = await btree.cuts(perRange);
-    return await learning(query, connection, plan, table, sink, async () => {
-      const sample = await sampleRows(table, btree, samples, sink);
+    return await learning(query, connection, plan, table, new RowList(plan), async () => {
+      const sample = await sampleRows(table, btree, samples, look);
       const perLeaf = leaves / Math.max(1, sample.leaves);
       return { rows: sample.cells * perLeaf, bytes: sample.bytes * perLeaf, cuts };
     });

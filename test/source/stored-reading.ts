@@ -18,6 +18,7 @@ import { TableBtree } from '../../src/source/stored/table-btree.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
+import { KeySample } from '../../src/load/key-sample.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
 import { loadChecksum } from '../../src/transform/checksum.js';
@@ -139,10 +140,12 @@ async function readByScan(
   bounds: PageBounds,
 ): Promise<Omit<Read, 'pages'> | null> {
   const rangeBytes = 4096;
-  const sample = new BatchBuilder(plan, checksum);
-  const outline = await outlineTable(connection, plan, rangeBytes, 10, sample);
+  const sample = new KeySample();
+  const outline = await outlineTable(connection, plan, rangeBytes, 10, (record, table, end) =>
+    sample.take(record, table, end),
+  );
   if (outline === null) return null;
-  const keys = recordsIn(sample.finish()).map((record) => record.split(' ')[0]!);
+  const keys = sample.keys.map((key) => shorten(Buffer.from(key)));
   const rows: string[] = [];
   const records: string[] = [];
   const rejected: string[] = [];

@@ -109,8 +109,14 @@ export interface SampledRows {
 }
 
 /**
- * Reads the first row of some leaves, taken evenly over the table, and gives them to a sink. Rows that are refused, or
- * go on in other pages, are passed over.
+ * Looks at a record.
+ *
+ * @param end of the part of it that is in its page, whose fields can be read.
+ */
+export type LookAt = (record: StoredRecord, table: StoredTable, end: number) => void;
+
+/**
+ * Looks at the first row of some leaves, taken evenly over the table.
  *
  * @throws as {@link scanRows}.
  */
@@ -118,14 +124,13 @@ export async function sampleRows(
   table: StoredTable,
   btree: TableBtree,
   samples: number,
-  sink: RowSink,
+  look: LookAt,
 ): Promise<SampledRows> {
   const all = await btree.leavesBetween(null, null);
   const step = Math.max(1, all.length / samples);
   const chosen: number[] = [];
   for (let at = 0; at < all.length; at += step) chosen.push(all[Math.floor(at)]!);
-  const sampler = new LeafSampler(table, sink);
-  sink.start(chosen.length);
+  const sampler = new LeafSampler(table, look);
   for (let from = 0; from < chosen.length; from += table.pages.requestPages) {
     const some = chosen.slice(from, from + table.pages.requestPages);
     sampler.take(await table.pages.read(some), some.length);
@@ -135,32 +140,31 @@ export async function sampleRows(
 
 class LeafSampler {
   readonly #table: StoredTable;
-  readonly #sink: RowSink;
+  readonly #look: LookAt;
   readonly #record = new StoredRecord();
   readonly #cell = newCell();
-  #leaves = 0;
   cells = 0;
   bytes = 0;
 
-  constructor(table: StoredTable, sink: RowSink) {
+  constructor(table: StoredTable, look: LookAt) {
     this.#table = table;
-    this.#sink = sink;
+    this.#look = look;
   }
 
   take(pages: Buffer, leaves: number): void {
     const { pageBytes, usableBytes } = this.#table.pages;
     for (let i = 0; i < leaves; i++) {
       const start = i * pageBytes;
-      const ordinal = this.#leaves++;
       const count = cellCount(pages, start);
       this.cells += count;
       for (let j = 0; j < count; j++) {
         const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
-        const { at, payloadBytes, overflowPage } = this.#cell;
+        const { at, payloadBytes, localBytes } = this.#cell;
         this.bytes += payloadBytes;
-        if (j > 0 || overflowPage !== 0) continue;
+        // What is in its record can only be told where all of its header is in the page.
+        if (j > 0 || readSize(pages, at) > localBytes) continue;
         this.#record.parse(pages, at, payloadBytes, rowid);
-        this.#sink.takeStored(ordinal, this.#record, this.#table);
+        this.#look(this.#record, this.#table, at + localBytes);
       }
     }
   }
