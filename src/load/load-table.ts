@@ -6,7 +6,6 @@ import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly } from './key-ranges.js';
-import { Segments } from './segments.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
@@ -174,10 +173,13 @@ class TableLoad {
     ranges: number,
   ): Promise<TableCheckpoint | null> {
     const { pool, source, generation } = this.#context;
-    const { target } = ref;
+    const { target, segments } = ref;
+    const load = { generation, target, segments, tableId: this.#tableId };
     const spool = new Spool(ref);
     const { files } = spool;
-    const packed: (readonly PlacedRun[])[] = [];
+    const packed = new InOrder<readonly PlacedRun[]>(
+      async (runs) => await pool.write('addRuns', { ...load, runs }),
+    );
     const waiting = Array.from({ length: ranges }, (_, range) => range);
     const left = Array.from({ length: files }, () => 0);
     for (const at of waiting) left[fileOfRange(at, ranges, files)]!++;
@@ -188,23 +190,16 @@ class TableLoad {
       const file = fileOfRange(at, ranges, files);
       const parts = partsOfRange(spooled, at, files);
       const { runs } = await pool.read('pack', { source, spool: ref, file, parts });
-      if (runs === null) isSettled = false;
-      else packed[at] = runs;
       left[file]!--;
       if (left[file] === 0) spool.release(file);
+      if (runs === null) isSettled = false;
+      else await packed.take(at, runs);
       return true;
     });
     // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known.
     if (!isSettled) return null;
-    const { checkpoint } = await pool.write('endLoad', {
-      generation,
-      tableId: this.#tableId,
-      target,
-      nextPage: new Segments(target, ref.segments).nextPage,
-      runs: packed.flat(),
-      rejected: this.#rejected,
-      ...this.#counts,
-    });
+    const rejected = this.#rejected;
+    const { checkpoint } = await pool.write('endLoad', { ...load, rejected, ...this.#counts });
     this.#target = null;
     return checkpoint;
   }
@@ -224,6 +219,35 @@ class TableLoad {
     };
     const runs = await Promise.allSettled(Array.from({ length: pool.readerThreads + 1 }, run));
     for (const each of runs) if (each.status === 'rejected') throw each.reason;
+  }
+}
+
+/** Hands things on in the order of their numbers, one at a time, whatever order they come in. */
+class InOrder<T> {
+  readonly #handOn: (thing: T) => Promise<unknown>;
+  readonly #waiting = new Map<number, T>();
+  #next = 0;
+  #isBusy = false;
+
+  constructor(handOn: (thing: T) => Promise<unknown>) {
+    this.#handOn = handOn;
+  }
+
+  /** Hands on what has its turn, unless that is done already. */
+  async take(number: number, thing: T): Promise<void> {
+    this.#waiting.set(number, thing);
+    if (this.#isBusy) return;
+    this.#isBusy = true;
+    try {
+      for (;;) {
+        const next = this.#waiting.get(this.#next);
+        if (next === undefined) return;
+        this.#waiting.delete(this.#next++);
+        await this.#handOn(next);
+      }
+    } finally {
+      this.#isBusy = false;
+    }
   }
 }
 

@@ -194,6 +194,14 @@ export interface GenerationRef {
 }
 
 /** Everything a writer thread can be asked. */
+/** A load under way. */
+interface LoadRef {
+  readonly generation: GenerationRef;
+  readonly target: BulkTarget;
+  /** Of `Segments`. */
+  readonly segments: SharedArrayBuffer;
+}
+
 export interface WriterTasks {
   readonly open: {
     readonly request: { readonly generation: GenerationRef };
@@ -274,15 +282,14 @@ export interface WriterTasks {
     readonly request: { readonly generation: GenerationRef; readonly target: BulkTarget };
     readonly response: Record<string, never>;
   };
-  /** Enters the pages that were written since, and counts the rows in them. */
+  /** Takes pages that were written since, in the order of their keys. */
+  readonly addRuns: {
+    readonly request: LoadRef & { readonly tableId: number; readonly runs: readonly PlacedRun[] };
+    readonly response: Record<string, never>;
+  };
+  /** Lets the table have those pages, and counts the rows in them. */
   readonly endLoad: {
-    readonly request: { readonly generation: GenerationRef } & LoadedTable & {
-        readonly target: BulkTarget;
-        /** In the order of their keys. */
-        readonly runs: readonly PlacedRun[];
-        /** The first page that was not taken. */
-        readonly nextPage: number;
-      };
+    readonly request: LoadRef & LoadedTable;
     readonly response: { readonly checkpoint: TableCheckpoint };
   };
   readonly sweep: {

@@ -2,6 +2,7 @@ import { existsSync, mkdirSync } from 'node:fs';
 import { basename, dirname } from 'node:path';
 import { DamageLog } from '../cache/damage-notes.js';
 import { abandonAnyBulk, abandonBulk, openBulk } from '../cache/bulk/bulk-file.js';
+import { BulkTree } from '../cache/bulk/bulk-tree.js';
 import { finishBulk } from '../cache/bulk/finish-bulk.js';
 import { Environment, rowsName } from '../cache/environment.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
@@ -12,6 +13,7 @@ import { refuseDamagedRecords } from '../cache/record-check.js';
 import { refuseLinks } from '../cache/safe-directory.js';
 import { isSealedWhole, sealFile, sealForWriter, sealPages } from '../cache/seal.js';
 import { repairCount, repairEntries, repairRows } from '../cache/repair.js';
+import { Segments } from '../load/segments.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { GenerationRef, WriterTasks } from './messages.js';
 
@@ -32,6 +34,8 @@ interface OpenGeneration {
 interface Loading {
   readonly writer: GenerationWriter;
   readonly unread: boolean;
+  /** Of the table, once there are pages of it. */
+  tree: BulkTree | null;
 }
 
 /** What a writer thread does: owns the write transactions of the generations that are sent to it. */
@@ -70,7 +74,7 @@ export class WriterHost {
   }: WriterTasks['beginLoad']['request']): Promise<WriterTasks['beginLoad']['response']> {
     const { environment, writer, unread } = this.#generation(generation);
     this.#open.delete(generation.dir);
-    this.#loading.set(generation.dir, { writer, unread });
+    this.#loading.set(generation.dir, { writer, unread, tree: null });
     await environment.close();
     return { target: openBulk(generation.dir, [rowsName(tableId)]) };
   }
@@ -84,12 +88,30 @@ export class WriterHost {
     return {};
   }
 
+  /** Enters pages into the tree of the table that is loaded. */
+  addRuns({
+    generation,
+    tableId,
+    target,
+    segments,
+    runs,
+  }: WriterTasks['addRuns']['request']): WriterTasks['addRuns']['response'] {
+    const loading = this.#loading.get(generation.dir)!;
+    loading.tree ??= new BulkTree(rowsName(tableId), generation.dir, target, (pages) =>
+      new Segments(target, segments).takePages(pages),
+    );
+    loading.tree.add(runs);
+    return {};
+  }
+
   endLoad({
     generation,
     ...loaded
   }: WriterTasks['endLoad']['request']): WriterTasks['endLoad']['response'] {
-    const { tableId, target, runs, nextPage } = loaded;
-    finishBulk(generation.dir, target, [{ name: rowsName(tableId), runs }], nextPage);
+    const { target, segments } = loaded;
+    const tree = this.#loading.get(generation.dir)?.tree;
+    const nextPage = () => new Segments(target, segments).nextPage;
+    if (tree) finishBulk(generation.dir, target, [tree], nextPage);
     return { checkpoint: this.#generation(generation).writer.loaded(loaded) };
   }
 

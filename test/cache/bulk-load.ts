@@ -1,6 +1,13 @@
 import assert from 'node:assert/strict';
 import { closeSync, fstatSync, openSync } from 'node:fs';
-import { BulkFile, openBulk, PageCounter, type PlacedRun } from '../../src/cache/bulk/bulk-file.js';
+import { BulkTree } from '../../src/cache/bulk/bulk-tree.js';
+import {
+  BulkFile,
+  openBulk,
+  PageCounter,
+  type BulkTarget,
+  type PlacedRun,
+} from '../../src/cache/bulk/bulk-file.js';
 import { readState } from '../../src/cache/bulk/data-file.js';
 import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
 import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
@@ -86,6 +93,19 @@ export function packRuns(
   return runs;
 }
 
+/** A tree of runs. */
+export function treeOf(
+  name: string,
+  generationDir: string,
+  target: BulkTarget,
+  counter: PageCounter,
+  runs: readonly PlacedRun[],
+): BulkTree {
+  const tree = new BulkTree(name, generationDir, target, (pages) => counter.take(pages));
+  tree.add(runs);
+  return tree;
+}
+
 /** Loads the records of databases, which come in ascending order. The runs lie in the file in the order that is asked. */
 export function bulkLoad(
   generationDir: string,
@@ -107,11 +127,11 @@ export function bulkLoad(
       counter.take(gap(written++));
       placed.unshift(file.write(run, counter.take(run.pageCount)));
     }
-    return { name, runs: placed };
+    return treeOf(name, generationDir, target, counter, placed);
   });
   counter.take(gap(written));
   file.close();
-  finishBulk(generationDir, target, loaded, counter.next);
+  finishBulk(generationDir, target, loaded, () => counter.next);
 }
 
 /** The newest state of a data file, and how many bytes it has. */

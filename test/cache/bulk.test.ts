@@ -40,6 +40,7 @@ import {
   packRuns,
   randomBytes,
   randomEntries,
+  treeOf,
   withEnvironment,
   type Entry,
 } from './bulk-load.js';
@@ -231,7 +232,8 @@ void describe('a bulk load', () => {
         return runs;
       }),
     );
-    finishBulk(dir.path, target, [{ name: 'r1', runs: parts.flat() }], counter.next);
+    const tree = treeOf('r1', dir.path, target, counter, parts.flat());
+    finishBulk(dir.path, target, [tree], () => counter.next);
     assertSound(dir.path);
     await withEnvironment(dir.path, (environment) => {
       assertHolds(environment.rows(1), numbered(count, 36, 350));
@@ -251,7 +253,8 @@ void describe('a bulk load', () => {
       return file.write(received, counter.take(received.pageCount));
     });
     file.close();
-    finishBulk(dir.path, target, [{ name: 'r1', runs }], counter.next);
+    const tree = treeOf('r1', dir.path, target, counter, runs);
+    finishBulk(dir.path, target, [tree], () => counter.next);
     assertSound(dir.path);
     await withEnvironment(dir.path, (environment) => {
       assertHolds(environment.rows(1), entries);
@@ -422,12 +425,13 @@ void describe('a bulk load is refused', () => {
     const [run] = packRuns(entries, target.pageSize, Infinity);
     assert.throws(() => file.write(run!, target.nextPage - 1), refused(/is in use/));
     file.close();
-    const finish = (runs: PlacedRun[], nextPage = counter.next) => {
-      finishBulk(dir.path, target, [{ name: 'r1', runs }], nextPage);
+    const finish = (runs: PlacedRun[], nextPage?: number) => {
+      const tree = treeOf('r1', dir.path, target, counter, runs);
+      finishBulk(dir.path, target, [tree], () => nextPage ?? counter.next);
     };
     assert.throws(() => finish([second, first]), refused(/not in the order of their keys/));
-    assert.throws(() => finish([first, first]), refused(/two runs have page/));
-    assert.throws(() => finish([{ ...first, base: 1 }]), refused(/two runs have page/));
+    assert.throws(() => finish([first, { ...third, base: first.base }]), refused(/was used twice/));
+    assert.throws(() => finish([{ ...first, base: 1 }]), refused(/was used twice/));
     assert.throws(() => finish([first, third], third.base), refused(/reach beyond page/));
     const far = { ...third, base: third.base + 10_000 };
     assert.throws(() => finish([first, far], far.base + 100), refused(/reach beyond page/));
@@ -449,9 +453,10 @@ void describe('a bulk load is refused', () => {
         environment.putSource('elsewhere');
       });
     });
-    const tables = [{ name: 'r1', runs: [placed] }];
+    const counter = new PageCounter(target.nextPage + placed.pageCount);
+    const tree = treeOf('r1', dir.path, target, counter, [placed]);
     assert.throws(
-      () => finishBulk(dir.path, target, tables, target.nextPage + placed.pageCount),
+      () => finishBulk(dir.path, target, [tree], () => counter.next),
       refused(/was changed while/),
     );
     assertSound(dir.path);

@@ -1,28 +1,22 @@
 import { fstatSync, fsyncSync } from 'node:fs';
 import { META_BODY, writeMeta, type Meta, type Tree } from '../lmdb-format.js';
 import { BranchBuilder } from './branch-pages.js';
-import type { BulkTarget, PlacedRun } from './bulk-file.js';
-import { readState, unusable, withFile, writeFully } from './data-file.js';
+import type { BulkTarget } from './bulk-file.js';
+import type { BulkTree, PageRange } from './bulk-tree.js';
+import { readState, unusable, withFile, writeFully, type FileState } from './data-file.js';
 import { LeafRunBuilder } from './leaf-run.js';
 import { NamedTrees } from './named-trees.js';
 import { PageWriter } from './page-writer.js';
 import { firstKeyOf, readSmallTree } from './small-tree.js';
 
-/** The runs of a named database. */
-export interface BulkTable {
-  readonly name: string;
-  /** In the order of their keys. */
-  readonly runs: readonly PlacedRun[];
-}
-
 /**
- * Makes the records of runs that were written into `target` those of their databases, in one transaction that is on
- * disk when this returns. Ended at any instant, the file has either the state from before or the new one.
+ * Makes trees that were written into `target` those of their databases, in one transaction that is on disk when this
+ * returns. Ended at any instant, the file has either the state from before or the new one.
  *
- * Pages that the new state does not need, and those that were reserved and belong to no run, go to the list of free
+ * Pages that the new state does not need, and those that were reserved and belong to no tree, go to the list of free
  * pages.
  *
- * @param nextPage the first page that was not reserved for a run.
+ * @param nextPage tells the first page that was not reserved, once the trees are whole.
  * @throws {CacheError} `CACHE_CORRUPT` when the file was changed meanwhile, a database is not empty, or the runs do not
  *   belong together; `CACHE_FULL`, `CACHE_IO`. The file's state is as it was, or else, where the new one could not be
  *   forced to disk, the new one.
@@ -30,20 +24,21 @@ export interface BulkTable {
 export function finishBulk(
   generationDir: string,
   target: BulkTarget,
-  tables: readonly BulkTable[],
-  nextPage: number,
+  trees: readonly BulkTree[],
+  nextPage: () => number,
 ): void {
-  const filled = tables
-    .map(({ name, runs }) => ({ name, runs: runs.filter(({ entries }) => entries > 0) }))
-    .filter(({ runs }) => runs.length > 0);
+  const filled = trees.filter(({ entries }) => entries > 0);
   if (filled.length === 0) return;
-  withFile(generationDir, (fd, path) => new Commit(fd, path, target, nextPage).run(filled));
-}
-
-/** Pages that follow on one another. */
-interface PageRange {
-  readonly first: number;
-  readonly pages: number;
+  withFile(generationDir, (fd, path) => {
+    const state = readState(fd, path);
+    const { transaction, lastPage } = state.meta;
+    const isSame =
+      Number(transaction) + 1 === target.transaction && lastPage + 1 === target.nextPage;
+    if (!isSame) throw unusable(path, 'it was changed while records were loaded');
+    const described = filled.map((each) => ({ name: each.name, tree: each.finish() }));
+    const ranges = filled.flatMap((each) => each.ranges);
+    new Commit(fd, path, target, state, nextPage()).run(described, ranges);
+  });
 }
 
 class Commit {
@@ -58,14 +53,16 @@ class Commit {
   /** Pages that the new state does not need. */
   readonly #freed: PageRange[] = [];
 
-  constructor(fd: number, path: string, target: BulkTarget, nextPage: number) {
+  constructor(
+    fd: number,
+    path: string,
+    target: BulkTarget,
+    { meta, bytes }: FileState,
+    nextPage: number,
+  ) {
     this.#fd = fd;
     this.#path = path;
     this.#target = target;
-    const { meta, bytes } = readState(fd, path);
-    const isSame =
-      Number(meta.transaction) + 1 === target.transaction && meta.lastPage + 1 === target.nextPage;
-    if (!isSame) throw unusable(path, 'it was changed while records were loaded');
     this.#meta = meta;
     this.#metaBytes = bytes;
     this.#databases = new NamedTrees(fd, path, meta);
@@ -73,9 +70,10 @@ class Commit {
     this.#writer = new PageWriter(fd, path, meta.pageSize, nextPage, target.transaction);
   }
 
-  run(tables: readonly BulkTable[]): void {
-    this.#freeUnused(tables.flatMap(({ runs }) => runs));
-    for (const { name, runs } of tables) this.#databases.describe(name, this.#tree(name, runs));
+  /** @param used pages of the trees. */
+  run(trees: readonly { name: string; tree: Tree }[], used: readonly PageRange[]): void {
+    for (const { name, tree } of trees) this.#databases.describe(name, tree);
+    this.#freeUnused(used);
     const main = this.#mainTree();
     const free = this.#freeTree();
     this.#writer.flush();
@@ -83,44 +81,19 @@ class Commit {
     this.#commit(main, free);
   }
 
-  /** Frees what was reserved for no run. */
-  #freeUnused(runs: readonly PlacedRun[]): void {
+  /** Frees what was reserved and not used. */
+  #freeUnused(used: readonly PageRange[]): void {
     let next = this.#target.nextPage;
-    for (const { base, pageCount } of runs.toSorted((a, b) => a.base - b.base)) {
-      if (base < next) throw unusable(this.#path, `two runs have page ${base}`);
-      if (base > next) this.#freed.push({ first: next, pages: base - next });
-      next = base + pageCount;
+    for (const { first, pages } of used.toSorted((a, b) => a.first - b.first)) {
+      if (first < next) throw unusable(this.#path, `page ${first} was used twice`);
+      if (first > next) this.#freed.push({ first: next, pages: first - next });
+      next = first + pages;
     }
     const { size } = fstatSync(this.#fd);
     if (next > this.#nextPage || size < next * this.#meta.pageSize) {
-      throw unusable(this.#path, `the runs reach beyond page ${this.#nextPage}`);
+      throw unusable(this.#path, `what was loaded reaches beyond page ${this.#nextPage}`);
     }
     if (this.#nextPage > next) this.#freed.push({ first: next, pages: this.#nextPage - next });
-  }
-
-  /** Builds the branch pages over the leaves of a database. */
-  #tree(name: string, runs: readonly PlacedRun[]): Tree {
-    const branches = this.#branchBuilder();
-    const total = { leafPages: 0, overflowPages: 0, entries: 0 };
-    let lastKey: Uint8Array | null = null;
-    for (const run of runs) {
-      const { separators, separatorEnds, leafNumbers } = run;
-      const firstKey = separators.subarray(0, separatorEnds[0]);
-      if (lastKey !== null && Buffer.compare(lastKey, firstKey) >= 0) {
-        throw unusable(this.#path, `the runs of ${name} are not in the order of their keys`);
-      }
-      let start = 0;
-      for (let i = 0; i < leafNumbers.length; i++) {
-        const end = separatorEnds[i]!;
-        branches.add(run.base + leafNumbers[i]!, separators.subarray(start, end));
-        start = end;
-      }
-      lastKey = run.lastKey;
-      total.leafPages += run.leafPages;
-      total.overflowPages += run.overflowPages;
-      total.entries += run.entries;
-    }
-    return { ...total, ...branches.finish() };
   }
 
   /** Writes the leaves of the list of databases anew that were changed, and all its branches. */

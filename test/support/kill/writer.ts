@@ -41,6 +41,7 @@ export default serveWriter({
   index: step('index', (request) => host.index(request)),
   write: step('write', (request) => host.write(request)),
   beginLoad: step('beginLoad', (request) => host.beginLoad(request)),
+  addRuns: step('addRuns', (request) => host.addRuns(request)),
   abandonLoad: step('abandonLoad', (request) => host.abandonLoad(request)),
   endLoad: step('endLoad', (request) => host.endLoad(request)),
   apply: step('apply', (request) => host.apply(request)),
