@@ -432,9 +432,9 @@ void describe('a bulk load is refused', () => {
     assert.throws(() => finish([second, first]), refused(/not in the order of their keys/));
     assert.throws(() => finish([first, { ...third, base: first.base }]), refused(/was used twice/));
     assert.throws(() => finish([{ ...first, base: 1 }]), refused(/was used twice/));
-    assert.throws(() => finish([first, third], third.base), refused(/reach beyond page/));
+    assert.throws(() => finish([first, third], third.base), refused(/reaches beyond page/));
     const far = { ...third, base: third.base + 10_000 };
-    assert.throws(() => finish([first, far], far.base + 100), refused(/reach beyond page/));
+    assert.throws(() => finish([first, far], far.base + 100), refused(/reaches beyond page/));
     assert.equal(fileState(dir.path).transaction, BigInt(target.transaction - 1));
     finish([first, third]);
     assertSound(dir.path);
