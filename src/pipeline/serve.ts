@@ -102,4 +102,6 @@ export interface WorkerData {
   readonly channel: string;
   /** The ES module whose default export handles the thread's tasks. */
   readonly entry: string;
+  /** When to load it where no task has come by then. */
+  readonly loadAfterMs: number;
 }
