@@ -6,15 +6,29 @@
  * what piscina loads is this CommonJS file.
  */
 type Handler = (message: unknown) => Promise<unknown>;
+type Entry = { readonly default: Handler };
 
 const { workerData } = require('node:worker_threads') as typeof import('node:worker_threads');
-const { entry } = workerData as { readonly entry: string };
-const loaded = import(entry) as Promise<{ readonly default: Handler }>;
+const { entry, loadAfterMs } = workerData as {
+  readonly entry: string;
+  readonly loadAfterMs: number;
+};
 /** Long enough for tasks to be told, and for threads not to come and go without end. */
 const LAST_WORDS_MS = 1000;
-// Node does not load again what it could not load. Another thread, which is started in the place of this one, may: what
-// was missing, such as a free file descriptor, may be there then.
-loaded.catch(() => setTimeout(() => process.exit(), LAST_WORDS_MS));
 
-const handle: Handler = async (message) => await (await loaded).default(message);
+let loaded: Promise<Entry> | undefined;
+
+function load(): Promise<Entry> {
+  if (loaded !== undefined) return loaded;
+  loaded = import(entry) as Promise<Entry>;
+  // Node does not load again what it could not load. Another thread, which is started in the place of this one, may: what
+  // was missing, such as a free file descriptor, may be there then.
+  loaded.catch(() => setTimeout(() => process.exit(), LAST_WORDS_MS));
+  return loaded;
+}
+
+if (loadAfterMs === 0) void load();
+else setTimeout(() => void load(), loadAfterMs);
+
+const handle: Handler = async (message) => await (await load()).default(message);
 module.exports = handle;

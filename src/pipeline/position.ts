@@ -1,4 +1,4 @@
-import { Packr } from 'msgpackr';
+import { Packr } from 'msgpackr/pack';
 import { InvalidText, type Cell } from '../values.js';
 
 const packr = new Packr({ useRecords: false, copyBuffers: true, int64AsType: 'bigint' });

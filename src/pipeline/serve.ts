@@ -1,5 +1,5 @@
+import { createRequire } from 'node:module';
 import { BroadcastChannel, workerData } from 'node:worker_threads';
-import { move, transferableSymbol, valueSymbol } from 'piscina';
 import { encodeError } from './error-codec.js';
 import type {
   EncodedPage,
@@ -78,8 +78,15 @@ function serve<Tasks>(
       result = { ok: false, error: encodeError(error) };
     }
     if (moved.length === 0) return result;
+    const { move, transferableSymbol, valueSymbol } = piscina();
     return move({ [transferableSymbol]: moved, [valueSymbol]: result } as never);
   };
+}
+
+/** What a thread that moves no memory does without. */
+function piscina(): typeof import('piscina') {
+  // Unlike `import` it tries again what could not be loaded: there may have been no free file descriptor.
+  return createRequire(import.meta.url)('piscina') as typeof import('piscina');
 }
 
 /** Calls back when a session ends. The channel does not keep the thread alive. */
@@ -97,4 +104,6 @@ export interface WorkerData {
   readonly entry: string;
   /** The file of the kernel for loads. */
   readonly kernel: string;
+  /** When to load it where no task has come by then. */
+  readonly loadAfterMs: number;
 }

@@ -27,6 +27,12 @@ export interface WorkerPoolOptions {
  */
 const YOUNG_MB = 12;
 
+/**
+ * A sync begins with a task for one reader that all else waits for: on few processors it would take the longer, the more
+ * threads load their modules at the same time. About what that takes.
+ */
+const HEAD_START_MS = 60;
+
 /** Requests a reader thread may have under way: it mostly waits for a server. */
 const REQUESTS_PER_READER = 8;
 
@@ -52,10 +58,11 @@ export class WorkerPool implements AsyncDisposable {
   constructor(options: WorkerPoolOptions = {}) {
     const urls = options.urls ?? WORKER_URLS;
     const channel = `storage-sync:${randomUUID()}`;
-    const startedBy = (entry: string): WorkerData => ({
+    const startedBy = (entry: string, loadAfterMs: number): WorkerData => ({
       channel,
       entry,
       kernel: KERNEL_FILE,
+      loadAfterMs,
     });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
@@ -70,7 +77,7 @@ export class WorkerPool implements AsyncDisposable {
     this.#readers = this.#noteLosses(
       new Piscina({
         ...common,
-        workerData: startedBy(urls.reader),
+        workerData: startedBy(urls.reader, HEAD_START_MS),
         minThreads: this.readerThreads,
         maxThreads: this.readerThreads,
         concurrentTasksPerWorker: REQUESTS_PER_READER,
@@ -81,7 +88,7 @@ export class WorkerPool implements AsyncDisposable {
       this.#noteLosses(
         new Piscina({
           ...common,
-          workerData: startedBy(urls.writer),
+          workerData: startedBy(urls.writer, 0),
           minThreads: 1,
           maxThreads: 1,
         }),
