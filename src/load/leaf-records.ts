@@ -2,6 +2,7 @@ import type { TablePlan } from '../source/plan.js';
 import type { SpareMemory } from '../pipeline/messages.js';
 import { NUMBER_BYTES } from '../source/page.js';
 import { takeNone, type LeafRows, type Leaves, type LeafSink } from '../source/stored/leaf-scan.js';
+import type { Rowid } from '../source/stored/varint.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { Groups, RowKernel } from './kernel/row-kernel.js';
@@ -49,6 +50,10 @@ export class LeafRecords implements LeafSink {
       bytes: kernel.payloadBytes - payloadBytes,
       last: kernel.lastRowid,
     };
+  }
+
+  takeRecord(record: Buffer, rowid: Rowid): boolean {
+    return this.#plan.encoding === 'utf8' && this.#kernel.takeWhole(record, rowid);
   }
 
   /** All records, grouped by ranges. None can be taken afterwards. */

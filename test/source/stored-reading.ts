@@ -179,7 +179,7 @@ async function readByScan(
 }
 
 function oneByOne(rows: RowSink): LeafSink {
-  return { rows, begin: () => rows.start(0), takeLeaves: takeNone };
+  return { rows, begin: () => rows.start(0), takeLeaves: takeNone, takeRecord: () => false };
 }
 
 function recordsOfGroup(bytes: Buffer): string[] {

@@ -28,6 +28,7 @@ export interface KernelExports {
   stoppedCell(): number;
   scan(first: number, end: number): number;
   resume(): number;
+  takeWhole(at: number, size: number, rowid: bigint): number;
   place(keyBytes: number, size: number): void;
   group(to: number, starts: number): void;
   countRecords(from: number, end: number): number;

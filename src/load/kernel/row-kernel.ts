@@ -13,6 +13,8 @@ const BOUND_BYTES = 16;
 /** What the records of rows take at most, beyond four times what the rows do. */
 const RECORD_ROOM_BYTES = 32;
 const KEY_FIELD_ROOM_BYTES = 11;
+/** Larger rows would take memory of several times their size. */
+const MAX_PAYLOAD_BYTES = 1024 * 1024;
 const LAST_ROWID = 2n ** 63n - 1n;
 
 const AT_ODD_CELL = 1;
@@ -110,7 +112,7 @@ export class RowKernel {
       this.#kernel.bytes.writeInt32LE(field, this.#layout.fields + 4 * i);
     }
     const { length } = fields;
-    const most = Math.min(maxPayload, pageBytes);
+    const most = Math.min(maxPayload, MAX_PAYLOAD_BYTES);
     wasm.setTable(this.#layout.fields, length, keyFields.length, pageBytes, usableBytes, most);
     wasm.setRowids(after === null ? 0 : 1, BigInt(after ?? 0), BigInt(upTo ?? LAST_ROWID));
     let state = wasm.scan(at, at + count * pageBytes);
@@ -118,6 +120,20 @@ export class RowKernel {
       odd((wasm.stoppedPage() - at) / pageBytes, wasm.stoppedCell());
       state = wasm.resume();
     }
+  }
+
+  /**
+   * Takes the record of a row that was not in its page whole, of the table whose pages were taken last.
+   *
+   * @returns false for one that is out of the ordinary, or large.
+   */
+  takeWhole(record: Buffer, rowid: Rowid): boolean {
+    if (record.length > MAX_PAYLOAD_BYTES) return false;
+    const end = this.#wasm.recordsEnd() + this.#mostBytes(record.length, 1);
+    this.#kernel.reserve(end + record.length);
+    this.#kernel.bytes.set(record, end);
+    this.#wasm.setLimit(end);
+    return this.#wasm.takeWhole(end, record.length, BigInt(rowid)) !== 0;
   }
 
   /** Adds the record of a row that was out of the ordinary: its key, and behind it its value. */
@@ -160,9 +176,13 @@ export class RowKernel {
   #makeRoom(pages: Buffer, count: number, pageBytes: number): void {
     let cells = 0;
     for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes);
-    const each = RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields;
-    const end = this.#wasm.recordsEnd() + 4 * pages.length + each * cells;
+    const end = this.#wasm.recordsEnd() + this.#mostBytes(pages.length, cells);
     this.#kernel.reserve(end);
     this.#wasm.setLimit(end);
+  }
+
+  /** What the records of so many rows take at most. */
+  #mostBytes(payload: number, rows: number): number {
+    return 4 * payload + (RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields) * rows;
   }
 }

@@ -59,6 +59,8 @@ export interface LeafSink {
    * by {@link rows}.
    */
   takeLeaves(leaves: Leaves, one: (page: number, cell: number) => void): LeafRows;
+  /** Takes the record of a row of leaves taken before that goes on in other pages. False for one that it does not. */
+  takeRecord(record: Buffer, rowid: Rowid): boolean;
 }
 
 /** Takes no row by its leaf. */
@@ -201,7 +203,7 @@ class LeafScan {
   #last: Rowid | null = null;
   bytes = 0;
   /** Rows of the leaves read last that go on in other pages. */
-  scattered: (ScatteredRecord & { readonly ordinal: number; readonly rowid: Rowid })[] = [];
+  scattered: (ScatteredRecord & { readonly rowid: Rowid })[] = [];
 
   constructor(table: StoredTable, range: RowidRange, bounds: StoredPageBounds, sink: LeafSink) {
     this.#table = table;
@@ -228,26 +230,38 @@ class LeafScan {
     const rowid = describeRow(pages, start, i, this.#table.pages.usableBytes, this.#cell);
     if ((after !== null && rowid <= after) || (upTo !== null && rowid > upTo)) return;
     const { at, payloadBytes, overflowPage } = this.#cell;
-    const ordinal = this.#single++;
-    this.#sink.rows.grow(this.#single);
     this.bytes += payloadBytes;
     this.#last = rowid;
-    if (overflowPage === 0) {
-      this.#record.parse(pages, at, payloadBytes, rowid);
-      this.#taker.take(ordinal);
-    } else if (payloadBytes > this.#taker.maxPayloadBytes) {
-      this.#taker.refused.push({ ordinal, row: { rowid }, reason: null });
-    } else this.scattered.push({ ...scatteredRecord(pages, this.#cell), ordinal, rowid });
+    if (overflowPage === 0) this.#takeRecord(pages, at, payloadBytes, rowid);
+    else if (payloadBytes > this.#taker.maxPayloadBytes) {
+      this.#taker.refused.push({ ordinal: this.#nextOrdinal(), row: { rowid }, reason: null });
+    } else this.scattered.push({ ...scatteredRecord(pages, this.#cell), rowid });
   }
 
   async takeScattered(): Promise<void> {
     const { scattered } = this;
     this.scattered = [];
-    const gathered = await gather(this.#table.pages, scattered);
-    for (const [i, { ordinal, payloadBytes, rowid }] of scattered.entries()) {
-      this.#record.parse(gathered[i]!, 0, payloadBytes, rowid);
-      this.#taker.take(ordinal);
+    this.#takeGathered(await gather(this.#table.pages, scattered), scattered);
+  }
+
+  #takeGathered(records: readonly Buffer[], rows: LeafScan['scattered']): void {
+    for (const [i, record] of records.entries()) {
+      const { payloadBytes, rowid } = rows[i]!;
+      if (this.#sink.takeRecord(record, rowid)) this.#leafRows++;
+      else this.#takeRecord(record, 0, payloadBytes, rowid);
     }
+  }
+
+  #takeRecord(bytes: Buffer, at: number, payloadBytes: number, rowid: Rowid): void {
+    const ordinal = this.#nextOrdinal();
+    this.#record.parse(bytes, at, payloadBytes, rowid);
+    this.#taker.take(ordinal);
+  }
+
+  /** Of a row that does not come by its leaf. */
+  #nextOrdinal(): number {
+    this.#sink.rows.grow(this.#single + 1);
+    return this.#single++;
   }
 
   result(upTo: Rowid | null, isWhole: boolean): ScannedRows {

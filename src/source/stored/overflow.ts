@@ -22,7 +22,12 @@ export async function gather(
   pages: DatabasePages,
   records: readonly ScatteredRecord[],
 ): Promise<Buffer[]> {
-  const chains = records.map((record) => new Chain(record, pages));
+  // Memory for all: for each of its own, the garbage collector would have to run again and again.
+  const memory = Buffer.allocUnsafeSlow(records.reduce((sum, each) => sum + each.payloadBytes, 0));
+  let at = 0;
+  const chains = records.map((record) => {
+    return new Chain(record, memory.subarray(at, (at += record.payloadBytes)), pages);
+  });
   for (;;) {
     const wanted: number[] = [];
     const asked: { readonly chain: Chain; readonly from: number; readonly count: number }[] = [];
@@ -71,8 +76,9 @@ class Chain {
   #trust = Infinity;
   next: number;
 
-  constructor({ local, payloadBytes, overflowPage }: ScatteredRecord, pages: DatabasePages) {
-    this.bytes = Buffer.allocUnsafe(payloadBytes);
+  /** @param bytes memory for the record. */
+  constructor({ local, overflowPage }: ScatteredRecord, bytes: Buffer, pages: DatabasePages) {
+    this.bytes = bytes;
     this.#filled = local.copy(this.bytes);
     this.next = overflowPage;
     this.#pages = pages;

@@ -194,13 +194,16 @@ export function resume(): i32 {
       rowid = id;
       at += varintBytes(at);
       const isWhole = size <= usableBytes - 35 && at + <usize>size <= page + usableBytes;
-      if (!isWhole || size > maxPayload) return AT_ODD_CELL;
-      if (<u64>out + mostBytes(size) > limit) return AT_ODD_CELL;
-      if (!takeRecord(at, at + <usize>size, id)) return AT_ODD_CELL;
+      if (!isWhole || !takeWhole(at, <u32>size, id)) return AT_ODD_CELL;
       payload += <f64>size;
     }
   }
   return AT_END;
+}
+
+/** Takes a record that is not in its page whole. False for an odd one, or where there is no room. */
+export function takeWhole(at: usize, size: u32, id: i64): bool {
+  return size <= maxPayload && <u64>out + mostBytes(size) <= limit && takeRecord(at, at + size, id);
 }
 
 /** Gives a record that others have written behind the last one its range and its header. */
