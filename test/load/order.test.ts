@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
-import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
+import { LeafRunBuilder } from '../../src/cache/bulk/leaf-run.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { PageKernel } from '../../src/load/kernel/page-kernel.js';
 import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
@@ -125,6 +125,21 @@ void describe('records in groups', () => {
     );
   });
 
+  void it('are packed so when a run could go on and on after it has its bytes', () => {
+    const inTurn = (sizes: readonly number[], count: number) =>
+      Array.from({ length: count }, (_, i) => {
+        const each = Buffer.alloc(8);
+        each.writeUInt32BE(i, 4);
+        return [each, Buffer.alloc(sizes[i % sizes.length]!, i)] as const;
+      });
+    // A leaf has room for the references to many values that have pages of their own.
+    assertPackedAlike(inTurn([10_000], 800), 4096);
+    assertPackedAlike(inTurn([300_000], 100), 4096);
+    // And the last record of a leaf may be a short one, and the next one too long for it.
+    assertPackedAlike(inTurn([1300, 1300, 1300, 10], 3000), 4096);
+    assertPackedAlike(inTurn([1300, 1300, 1300, 10, 3000], 3000), 4096);
+  });
+
   void it('that have one key are known', () => {
     for (const [texts, expected] of [
       [['b', 'ab', 'b', 'a'], false],
@@ -161,6 +176,9 @@ function sort(group: Buffer): boolean {
   return pageKernel.sort();
 }
 
+/** Of a run, at least. */
+const RUN_BYTES = 1024 * 1024;
+
 type Entry = readonly [key: Buffer, value: Buffer];
 
 /** @returns how many runs there are. */
@@ -169,16 +187,26 @@ function assertPackedAlike(entries: readonly Entry[], pageSize: number): number 
   for (const [each, value] of entries) rowKernel.append(Buffer.concat([each, value]), each.length);
   assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
   const builder = new LeafRunBuilder(pageSize);
-  const expected: LeafRun[] = [];
-  for (const [each, value] of entries.toSorted(([a], [b]) => Buffer.compare(a, b))) {
-    if (builder.isFull) expected.push(builder.finish());
-    builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
-  }
-  if (builder.entries > 0) expected.push(builder.finish());
+  const sorted = entries.toSorted(([a], [b]) => Buffer.compare(a, b));
+  const largest = Math.max(0, ...sorted.map(([each, value]) => each.length + value.length));
   let at = 0;
+  let runs = 0;
   for (const run of pageKernel.runs(pageSize)) {
     const { chunks, references, ...outline } = run;
-    const { chunks: otherChunks, references: otherReferences, ...other } = expected[at++]!;
+    runs++;
+    // Where a run ends is for each to say; not what is in it.
+    const bytes = run.pageCount * pageSize;
+    assert.ok(bytes <= RUN_BYTES + largest + 3 * pageSize, `a run of ${bytes} bytes`);
+    assert.ok(
+      bytes >= RUN_BYTES || at + run.entries === sorted.length,
+      'a run that ends too early',
+    );
+    for (const [each, value] of sorted.slice(at, at + run.entries)) {
+      builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
+    }
+    at += run.entries;
+    const expected = builder.finish();
+    const { chunks: otherChunks, references: otherReferences, ...other } = expected;
     assert.deepEqual(outline, other);
     // Another builder may begin new memory within a run.
     if (otherChunks.length === 1) assert.deepEqual(references, otherReferences);
@@ -203,8 +231,8 @@ function assertPackedAlike(entries: readonly Entry[], pageSize: number): number 
     }
     assert.ok(pages.equals(otherPages), 'the same pages');
   }
-  assert.equal(at, expected.length);
-  return at;
+  assert.equal(at, sorted.length);
+  return runs;
 }
 
 void describe('a spool', () => {

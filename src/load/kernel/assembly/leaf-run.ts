@@ -41,7 +41,7 @@ let upper: usize = 0;
 
 /**
  * @param largest a node with more bytes has its value on pages of its own.
- * @param full bytes from which on a run is full, once its last leaf is.
+ * @param full bytes from which on a run ends before a record that needs more pages.
  */
 export function setPages(bytes: u32, largest: u32, full: u32): void {
   pageBytes = bytes;
@@ -99,25 +99,40 @@ export function packRun(from: usize, end: usize): usize {
   referenceCount = 0;
   lower = 0;
   upper = 0;
-  let nodeBytes: usize = 0;
   let at = from;
   for (; at < end; at += ENTRY_BYTES) {
-    if (runBytes >= fullBytes && upper - lower < nodeBytes + 2) break;
-    nodeBytes = addRecord(load<u32>(at, 8), at == from ? 0 : load<u32>(at - ENTRY_BYTES, 8));
+    const record: usize = load<u32>(at, 8);
+    // Never grows by more than one record, which memory was laid out for.
+    if (runBytes >= fullBytes && takesPages(record)) break;
+    addRecord(record, at == from ? 0 : load<u32>(at - ENTRY_BYTES, 8));
   }
   if (leaves > 0) sealLeaf();
   return at;
 }
 
-/** @returns the bytes that it takes in its leaf. */
-function addRecord(record: usize, before: usize): usize {
+function isBig(record: usize): bool {
+  return NODE_HEADER_BYTES + load<u32>(record, 4) > largestNode;
+}
+
+/** The bytes that a record takes in its leaf. */
+function nodeBytesOf(record: usize): usize {
+  const exact = isBig(record)
+    ? NODE_HEADER_BYTES + load<u16>(record) + OVERFLOW_REFERENCE_BYTES
+    : NODE_HEADER_BYTES + load<u32>(record, 4);
+  return exact + (exact & 1);
+}
+
+/** Whether a record needs more than the room that is left in the leaf. */
+function takesPages(record: usize): bool {
+  return isBig(record) || upper - lower < nodeBytesOf(record) + 2;
+}
+
+function addRecord(record: usize, before: usize): void {
   const keyBytes: usize = load<u16>(record);
   const bytes: usize = load<u32>(record, 4);
   const key = record + HEADER_BYTES;
-  const whole = NODE_HEADER_BYTES + bytes;
-  const isBig = whole > largestNode;
-  const exact = isBig ? NODE_HEADER_BYTES + keyBytes + OVERFLOW_REFERENCE_BYTES : whole;
-  const nodeBytes = exact + (exact & 1);
+  const big = isBig(record);
+  const nodeBytes = nodeBytesOf(record);
   if (upper - lower < nodeBytes + 2) {
     beginLeaf(key, before == 0 ? keyBytes : min(keyBytes, commonBytes(key, keyBytes, before) + 1));
   }
@@ -127,16 +142,15 @@ function addRecord(record: usize, before: usize): usize {
 
   const node = leaf + PAGE_HEADER_BYTES + upper;
   store<u32>(node, <u32>(bytes - keyBytes));
-  store<u16>(node, isBig ? IS_BIG : 0, 4);
+  store<u16>(node, big ? IS_BIG : 0, 4);
   store<u16>(node, <u16>keyBytes, 6);
   // What follows overwrites it but for the byte that makes the node's size even.
   store<u8>(node + nodeBytes - 1, 0);
-  if (isBig) {
+  if (big) {
     copyBytes(node + NODE_HEADER_BYTES, key, keyBytes);
     addBig(node + NODE_HEADER_BYTES + keyBytes, key + keyBytes, bytes - keyBytes);
   } else copyBytes(node + NODE_HEADER_BYTES, key, bytes);
   entries++;
-  return nodeBytes;
 }
 
 function commonBytes(key: usize, keyBytes: usize, before: usize): usize {
