@@ -192,7 +192,8 @@ class TableLoad {
       if (left[file] === 0) await rm(spoolFile(this.#spool.dir, file), { force: true });
       return true;
     });
-    // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known.
+    // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known. Or a range has
+    // far more bytes than its sample said.
     if (!isSettled) return null;
     const { checkpoint } = await pool.write('endLoad', {
       generation,

@@ -76,7 +76,7 @@ export interface LoadTasks {
       readonly parts: readonly SpoolPart[];
       readonly pages: PagesRef;
     };
-    /** Null where two records have one key. */
+    /** Null where two records have one key, or where they are too many bytes. */
     readonly response: { readonly runs: readonly PlacedRun[] | null };
   };
 }

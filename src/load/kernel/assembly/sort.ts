@@ -8,6 +8,8 @@ import { compareBytes, sortableWord } from './bytes';
 export const ENTRY_BYTES: usize = 16;
 /** Before a record's key: 16 bits of the key's size, 16 that do not matter here, 32 of the size of key and value. */
 export const HEADER_BYTES: usize = 8;
+/** lmdb-js's limit with 4 KiB pages, and of what a separator has room for. */
+export const MAX_KEY_BYTES: usize = 1978;
 /** Up to here entries are put in order one by one. */
 const FEW: usize = 8;
 
@@ -19,7 +21,7 @@ export function largestRecord(): u32 {
   return largest;
 }
 
-/** Counts the records between two addresses. -1 for bytes that are no records. */
+/** Counts the records between two addresses. -1 for bytes that are no records, or for a key that is too long. */
 export function countRecords(from: usize, end: usize): i32 {
   let count: i32 = 0;
   const first = from + HEADER_BYTES;
@@ -30,7 +32,7 @@ export function countRecords(from: usize, end: usize): i32 {
     const size = load<u32>(at, 4);
     const key = <usize>keyBytes(at);
     at += HEADER_BYTES;
-    if (key > size || <usize>size > end - at) return -1;
+    if (key > MAX_KEY_BYTES || key > size || <usize>size > end - at) return -1;
     largest = max(largest, size);
     const most = min(shared, key);
     let same: usize = 0;
