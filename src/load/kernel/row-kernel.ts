@@ -1,7 +1,7 @@
 import type { TablePlan } from '../../source/plan.js';
 import { cellCount } from '../../source/stored/btree-page.js';
 import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
-import type { Leaves } from '../../source/stored/leaf-scan.js';
+import { cellsOverlap, type Leaves } from '../../source/stored/leaf-scan.js';
 import { ROWID_FIELD } from '../../source/stored/stored-table.js';
 import type { Rowid } from '../../source/stored/varint.js';
 import { Places, type Kernel, type KernelExports } from './kernel.js';
@@ -16,6 +16,7 @@ const KEY_FIELD_ROOM_BYTES = 11;
 const LAST_ROWID = 2n ** 63n - 1n;
 
 const AT_ODD_CELL = 1;
+const OVERLAP = 2;
 
 /** Where things are in the kernel's memory. */
 interface Layout {
@@ -92,7 +93,9 @@ export class RowKernel {
 
   /**
    * Takes the rows of leaf pages that are in a range, but for those that are out of the ordinary: of these it tells page
-   * and cell. Rows of more than `maxPayload` bytes are among them.
+   * and cell. Rows of more than `maxPayload` bytes are among them, and may be out of the range.
+   *
+   * @throws {StoredFormError} when the rows of a page take more than the page.
    */
   take(
     { table, pages, count, range: { after, upTo } }: Leaves,
@@ -118,6 +121,7 @@ export class RowKernel {
       odd((wasm.stoppedPage() - at) / pageBytes, wasm.stoppedCell());
       state = wasm.resume();
     }
+    if (state === OVERLAP) throw cellsOverlap();
   }
 
   /** Adds the record of a row that was out of the ordinary: its key, and behind it its value. */
@@ -159,7 +163,7 @@ export class RowKernel {
 
   #makeRoom(pages: Buffer, count: number, pageBytes: number): void {
     let cells = 0;
-    for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes);
+    for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes, pageBytes);
     const each = RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields;
     const end = this.#wasm.recordsEnd() + 4 * pages.length + each * cells;
     this.#kernel.reserve(end);

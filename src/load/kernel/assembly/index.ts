@@ -54,7 +54,7 @@ const LEAF_HEADER_BYTES: usize = 8;
 /** What a scan says when it stops. */
 const AT_END: i32 = 0;
 const AT_ODD_CELL: i32 = 1;
-const BEHIND_RANGE: i32 = 2;
+const OVERLAP: i32 = 2;
 
 // The table: the fields of its columns and of its key.
 let columns: usize = 0;
@@ -86,6 +86,8 @@ let page: usize = 0;
 let pagesEnd: usize = 0;
 let cell: u32 = 0;
 let rowid: i64 = 0;
+/** Bytes that cells of the page may still have. */
+let pageLeft: usize = 0;
 
 export function heapBase(): usize {
   return __heap_base;
@@ -170,12 +172,16 @@ export function scan(first: usize, end: usize): i32 {
   page = first;
   pagesEnd = end;
   cell = 0;
+  pageLeft = usableBytes;
   return resume();
 }
 
-/** Goes on behind an odd cell. Rows for which there is no room are odd too. */
+/**
+ * Goes on behind an odd cell. Rows for which there is no room are odd too. Ends where the rows of a page take more than
+ * the page: that many pointers may be to one large cell.
+ */
 export function resume(): i32 {
-  for (; page < pagesEnd; page += pageBytes, cell = 0) {
+  for (; page < pagesEnd; page += pageBytes, cell = 0, pageLeft = usableBytes) {
     const cells: u32 = bswap(load<u16>(page, 3));
     if (load<u8>(page) != LEAF_TABLE_PAGE) {
       cell = 1;
@@ -189,12 +195,16 @@ export function resume(): i32 {
       const size = readVarint(at);
       at += varintBytes(at);
       const id = <i64>readVarint(at);
-      if (hasAfter && id <= after) continue;
-      if (id > upTo) return BEHIND_RANGE;
-      rowid = id;
       at += varintBytes(at);
+      // The rowids of a damaged page are in any order.
+      const isWanted = (!hasAfter || id > after) && id <= upTo;
+      if (isWanted) rowid = id;
       const isWhole = size <= usableBytes - 35 && at + <usize>size <= page + usableBytes;
-      if (!isWhole || size > maxPayload) return AT_ODD_CELL;
+      if (!isWhole) return AT_ODD_CELL;
+      if (!isWanted) continue;
+      if (<usize>size > pageLeft) return OVERLAP;
+      pageLeft -= <usize>size;
+      if (size > maxPayload) return AT_ODD_CELL;
       if (<u64>out + mostBytes(size) > limit) return AT_ODD_CELL;
       if (!takeRecord(at, at + <usize>size, id)) return AT_ODD_CELL;
       payload += <f64>size;
