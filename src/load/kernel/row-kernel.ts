@@ -4,6 +4,7 @@ import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
 import { cellsOverlap, type Leaves } from '../../source/stored/leaf-scan.js';
 import { ROWID_FIELD } from '../../source/stored/stored-table.js';
 import type { Rowid } from '../../source/stored/varint.js';
+import { MAX_KEY_BYTES } from '../../transform/key-codec.js';
 import { Places, type Kernel, type KernelExports } from './kernel.js';
 
 /** Of a record: two bytes of its key's size, two of its range, four of the size of key and value. */
@@ -13,6 +14,8 @@ const BOUND_BYTES = 16;
 /** What the records of rows take at most, beyond four times what the rows do. */
 const RECORD_ROOM_BYTES = 32;
 const KEY_FIELD_ROOM_BYTES = 11;
+/** Behind the limit of the records: a key that is too long, or that names a column several times, goes beyond it. */
+const KEY_ROOM_BYTES = 2 * (MAX_KEY_BYTES + 1);
 const LAST_ROWID = 2n ** 63n - 1n;
 
 const AT_ODD_CELL = 1;
@@ -166,7 +169,7 @@ export class RowKernel {
     for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes, pageBytes);
     const each = RECORD_ROOM_BYTES + KEY_FIELD_ROOM_BYTES * this.#keyFields;
     const end = this.#wasm.recordsEnd() + 4 * pages.length + each * cells;
-    this.#kernel.reserve(end);
+    this.#kernel.reserve(end + KEY_ROOM_BYTES);
     this.#wasm.setLimit(end);
   }
 }

@@ -46,7 +46,6 @@ export { setBounds };
 /** Bytes before a record's key: 16 bits of the key's size, 16 of its range, 32 of the size of key and value. */
 const HEADER_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 8;
-const MAX_KEY_BYTES: usize = 1978;
 
 const LEAF_TABLE_PAGE: u8 = 0x0d;
 const LEAF_HEADER_BYTES: usize = 8;
@@ -134,7 +133,7 @@ export function begin(at: usize, table: usize, rangeCount: u32): void {
   memory.fill(table, 0, 4 * rangeCount);
 }
 
-/** Sets how far the records may go. */
+/** Sets how far the records may go, but for room for a key, which has to be behind it. */
 export function setLimit(end: usize): void {
   limit = end;
 }
@@ -241,8 +240,8 @@ export function group(to: usize, starts: usize): void {
 }
 
 /**
- * The bytes that a record takes at most. A key's bytes may all be escaped, and its numbers take nine; a value takes at
- * most twice what it took, the rowid but for its nine.
+ * The bytes that a record takes at most, where its key names no column twice: else a key's more. A key's bytes may all
+ * be escaped, and its numbers take nine; a value takes at most twice what it took, the rowid but for its nine.
  */
 function mostBytes(payload: u64): u64 {
   return HEADER_BYTES + 4 * payload + 11 * <u64>components + 12 + CHECKSUM_BYTES;
@@ -252,7 +251,7 @@ function takeRecord(at: usize, end: usize, id: i64): bool {
   if (!parseRecord(at, end)) return false;
   const key = out + HEADER_BYTES;
   const keyEnd = writeKey(key, keyFields, components, id);
-  if (keyEnd == 0 || keyEnd - key > MAX_KEY_BYTES) return false;
+  if (keyEnd == 0) return false;
   const rowEnd = writeRow(keyEnd, id);
   if (rowEnd == 0) return false;
   store<u64>(rowEnd, xxhash64(key, rowEnd - key));

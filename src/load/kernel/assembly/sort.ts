@@ -1,4 +1,5 @@
 import { compareBytes, sortableWord } from './bytes';
+import { MAX_KEY_BYTES } from './key';
 
 /**
  * Sorts spooled records by their keys. An entry is a number of 64 bits, which is what follows in its key on what all keys
@@ -8,8 +9,6 @@ import { compareBytes, sortableWord } from './bytes';
 export const ENTRY_BYTES: usize = 16;
 /** Before a record's key: 16 bits of the key's size, 16 that do not matter here, 32 of the size of key and value. */
 export const HEADER_BYTES: usize = 8;
-/** lmdb-js's limit with 4 KiB pages, and of what a separator has room for. */
-export const MAX_KEY_BYTES: usize = 1978;
 /** Up to here entries are put in order one by one. */
 const FEW: usize = 8;
 
