@@ -2,7 +2,6 @@ import assert from 'node:assert/strict';
 import { mkdirSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
-import { LeafRunBuilder } from '../../src/cache/bulk/leaf-run.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { PageKernel } from '../../src/load/kernel/page-kernel.js';
 import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
@@ -12,6 +11,7 @@ import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
 import { readGroup } from '../support/record-groups.js';
 import { TempDirectory } from '../support/temp.js';
+import { assertRunsAlike, type Entry } from './runs-alike.js';
 
 /** Keys that share beginnings, end in zeros, and are each other's beginnings. */
 const key = fc.oneof(
@@ -176,63 +176,13 @@ function sort(group: Buffer): boolean {
   return pageKernel.sort();
 }
 
-/** Of a run, at least. */
-const RUN_BYTES = 1024 * 1024;
-
-type Entry = readonly [key: Buffer, value: Buffer];
-
 /** @returns how many runs there are. */
 function assertPackedAlike(entries: readonly Entry[], pageSize: number): number {
   rowKernel.begin(PLAN, []);
   for (const [each, value] of entries) rowKernel.append(Buffer.concat([each, value]), each.length);
   assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
-  const builder = new LeafRunBuilder(pageSize);
   const sorted = entries.toSorted(([a], [b]) => Buffer.compare(a, b));
-  const largest = Math.max(0, ...sorted.map(([each, value]) => each.length + value.length));
-  let at = 0;
-  let runs = 0;
-  for (const run of pageKernel.runs(pageSize)) {
-    const { chunks, references, ...outline } = run;
-    runs++;
-    // Where a run ends is for each to say; not what is in it.
-    const bytes = run.pageCount * pageSize;
-    assert.ok(bytes <= RUN_BYTES + largest + 3 * pageSize, `a run of ${bytes} bytes`);
-    assert.ok(
-      bytes >= RUN_BYTES || at + run.entries === sorted.length,
-      'a run that ends too early',
-    );
-    for (const [each, value] of sorted.slice(at, at + run.entries)) {
-      builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
-    }
-    at += run.entries;
-    const expected = builder.finish();
-    const { chunks: otherChunks, references: otherReferences, ...other } = expected;
-    assert.deepEqual(outline, other);
-    // Another builder may begin new memory within a run.
-    if (otherChunks.length === 1) assert.deepEqual(references, otherReferences);
-    assert.equal(references.length, otherReferences.length);
-    const pages = Buffer.concat(chunks);
-    const otherPages = Buffer.concat(otherChunks);
-    assert.equal(pages.length, otherPages.length);
-    for (let page = 0; page < run.pageCount; page++) {
-      // Numbers and transactions come later, in pages and in what refers to them.
-      pages.fill(0, page * pageSize, page * pageSize + 16);
-      otherPages.fill(0, page * pageSize, page * pageSize + 16);
-    }
-    const starts = otherChunks.map((_, i) =>
-      otherChunks.slice(0, i).reduce((sum, { length }) => sum + length, 0),
-    );
-    for (let i = 0; i < references.length; i += 3) {
-      const place = starts[otherReferences[i]!]! + otherReferences[i + 1]!;
-      assert.equal(references[i + 1], place);
-      assert.equal(references[i + 2], otherReferences[i + 2]);
-      pages.fill(0, place, place + 16);
-      otherPages.fill(0, place, place + 16);
-    }
-    assert.ok(pages.equals(otherPages), 'the same pages');
-  }
-  assert.equal(at, sorted.length);
-  return runs;
+  return assertRunsAlike(pageKernel.runs(pageSize), sorted, pageSize);
 }
 
 void describe('a spool', () => {

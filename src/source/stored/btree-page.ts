@@ -9,6 +9,9 @@ export const LEAF_TABLE_PAGE = 0x0d;
 /** Higher than any tree can be. */
 export const MAX_HEIGHT = 40;
 
+/** More than SQLite can be built for (https://www.sqlite.org/limits.html). */
+const MAX_PAYLOAD_BYTES = 2 ** 31 - 1;
+
 const LEAF_HEADER_BYTES = 8;
 const INTERIOR_HEADER_BYTES = 12;
 
@@ -74,6 +77,7 @@ export function describeCell(
   found: StoredCell,
 ): void {
   let local = payloadBytes;
+  if (payloadBytes > MAX_PAYLOAD_BYTES) throw new StoredFormError('no record is so large');
   if (payloadBytes > maxLocal) {
     const minLocal = Math.floor(((usableBytes - 12) * 32) / 255) - 23;
     const wanted = minLocal + ((payloadBytes - minLocal) % (usableBytes - 4));
