@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { isUtf8 } from 'node:buffer';
 import { rmSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Kernel } from '../../src/load/kernel/kernel.js';
@@ -435,20 +436,74 @@ void describe('odd rows among ordinary ones come one by one:', () => {
     }
   });
 
-  void it('none, with a key that names a column several times', async () => {
+  void it('some, with a key that names a column so often that it takes more than there is room for', async () => {
+    await using dir = await TempDirectory.make();
+    for (const [columns, rooms] of [
+      [['a', 'b', 'a'], true],
+      [['a', 'b', 'a', 'a'], false],
+    ] as const) {
+      const file = dir.join(`${columns.length}.db`);
+      changeDatabase(file, (db) => {
+        db.exec(
+          `CREATE TABLE t (a BLOB NOT NULL, b INTEGER NOT NULL, UNIQUE (${columns.join(', ')}))`,
+        );
+        insert(
+          db,
+          't',
+          Array.from({ length: 3000 }, (_, i) => [Buffer.alloc(200 + (i % 190)), BigInt(i)]),
+        );
+      });
+      const { whole, single, page } = await readBothWays(file, {
+        definitions: [{ name: 't', key: columns }],
+      });
+      assert.equal(whole + single, 3000);
+      assert.equal(single === 0, rooms);
+      assert.deepEqual(
+        page.rejected
+          .map(({ reason }) => reason)
+          .filter((reason) => !reason.includes('more than the 1978')),
+        [],
+      );
+    }
+  });
+
+  void it('TEXT of every kind of bytes that are not UTF-8', async () => {
     await using dir = await TempDirectory.make();
     const file = dir.join('t.db');
+    const firsts = [
+      0x7f, 0x80, 0xbf, 0xc0, 0xc1, 0xc2, 0xdf, 0xe0, 0xe1, 0xec, 0xed, 0xee, 0xef, 0xf0, 0xf1,
+      0xf3, 0xf4, 0xf5, 0xff,
+    ];
+    const seconds = [0x41, 0x7f, 0x80, 0x8f, 0x90, 0x9f, 0xa0, 0xbf, 0xc0];
+    const others = [
+      [],
+      [0x41],
+      [0x7f],
+      [0x80],
+      [0xbf],
+      [0xc0],
+      [0x80, 0x41],
+      [0x80, 0x80],
+      [0xbf, 0xbf],
+      [0xbf, 0xc0],
+      [0x80, 0x80, 0x80],
+    ];
+    const texts = firsts.flatMap((first) => [
+      Buffer.from([first]),
+      ...seconds.flatMap((second) => others.map((rest) => Buffer.from([first, second, ...rest]))),
+    ]);
+    const bad = texts.filter((bytes) => !isUtf8(bytes)).length;
     changeDatabase(file, (db) => {
-      db.exec('CREATE TABLE t (a BLOB NOT NULL, b INTEGER NOT NULL, UNIQUE (a, b, a))');
+      db.exec('CREATE TABLE t (id INTEGER PRIMARY KEY, v)');
       insert(
         db,
         't',
-        Array.from({ length: 3000 }, (_, i) => [Buffer.alloc(i % 400), BigInt(i)]),
+        texts.map((bytes, i) => [BigInt(i), Buffer.concat([Buffer.alloc(i % 11, 'x'), bytes])]),
       );
+      db.exec('UPDATE t SET v = CAST(v AS TEXT)');
     });
-    const definitions = [{ name: 't', key: ['a', 'b', 'a'] }];
-    const { whole, single } = await readBothWays(file, { definitions });
-    assert.deepEqual({ whole, single }, { whole: 3000, single: 0 });
+    const { whole, single } = await readBothWays(file);
+    assert.deepEqual({ whole, single }, { whole: texts.length - bad, single: bad });
   });
 });
 

@@ -101,7 +101,7 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
        CREATE TABLE c (v, p BLOB NOT NULL, q INTEGER NOT NULL, r TEXT NOT NULL, PRIMARY KEY (r, p, q));
        CREATE TABLE d (p TEXT, q, PRIMARY KEY (p, q));
        CREATE TABLE e (${Array.from({ length: 20 }, (_, i) => `c${i}`).join(', ')});
-       CREATE TABLE f (p BLOB NOT NULL, q BLOB NOT NULL, UNIQUE (p, q, p))`,
+       CREATE TABLE f (p BLOB NOT NULL, q BLOB NOT NULL, UNIQUE (p, q, p, p))`,
     );
     const values = [
       null,
@@ -145,7 +145,7 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
     insert(
       db,
       'f',
-      some.map((i) => [Buffer.alloc(i % 60), Buffer.from(`${i}`)]),
+      some.map((i) => [Buffer.alloc(i % 90), Buffer.from(`${i}`)]),
     );
     // Rows that go on in other pages.
     insert(
@@ -158,7 +158,10 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
   const connection = new NativeConnection(`file:${file}`);
   try {
     const definitions = ['a', 'b', 'c', 'd', 'e'].map((name) => ({ name }));
-    const plans = await plansOf(connection, [...definitions, { name: 'f', key: ['p', 'q', 'p'] }]);
+    const plans = await plansOf(connection, [
+      ...definitions,
+      { name: 'f', key: ['p', 'q', 'p', 'p'] },
+    ]);
     return await connection.snapshot(async (query) => {
       const found: Omit<Subject, 'btree'>[] = [];
       const pages = new Map<number, Buffer>();
