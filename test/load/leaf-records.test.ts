@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
-import { rmSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
@@ -648,5 +648,75 @@ void describe('records of random tables', () => {
       { numRuns: 150 },
     );
     assert.ok(whole > 500 && single > 500, 'there are rows of both kinds');
+  });
+});
+
+void describe('damaged leaves', () => {
+  const PAGE = 4096;
+  const damages: Record<string, (page: Buffer) => void> = {
+    'with cells that share bytes': (page) => {
+      const at = page.readUInt16BE(8);
+      for (let i = 0; i < page.readUInt16BE(3); i++) page.writeUInt16BE(at, 8 + 2 * i);
+    },
+    'with more cells than they can have': (page) => page.writeUInt16BE(682, 3),
+    'with a cell outside': (page) => page.writeUInt16BE(PAGE - 3, 8),
+    'with a record that goes on nowhere': (page) => {
+      const last = page.readUInt16BE(8 + 2 * (page.readUInt16BE(3) - 1));
+      const found = page.indexOf(Buffer.from('x'.repeat(100)), last);
+      const end = found + page.subarray(found).findIndex((byte) => byte !== 0x78);
+      page.writeUInt32BE(0, end);
+    },
+    'of another kind': (page) => {
+      page[0] = 0x0a;
+    },
+  };
+  const makeFile = (file: string, damage: (page: Buffer) => void): void => {
+    let root = 0;
+    changeDatabase(file, (db) => {
+      db.exec(`PRAGMA page_size = ${PAGE}; CREATE TABLE t (id INTEGER PRIMARY KEY, v)`);
+      insert(
+        db,
+        't',
+        Array.from({ length: 10 }, (_, i) => [BigInt(i), Buffer.alloc(i === 0 ? 900 : 20, i)]),
+      );
+      insert(db, 't', [[100n, 'x'.repeat(9000)]]);
+      [root] = db.prepare(`SELECT rootpage FROM sqlite_schema WHERE name = 't'`).raw().get() as [
+        number,
+      ];
+    });
+    const bytes = readFileSync(file);
+    damage(bytes.subarray((root - 1) * PAGE, root * PAGE));
+    writeFileSync(file, bytes);
+  };
+
+  for (const [name, damage] of Object.entries(damages)) {
+    void it(`${name} are refused by both ways`, async () => {
+      await using dir = await TempDirectory.make();
+      const file = dir.join('t.db');
+      makeFile(file, damage);
+      const connection = new NativeConnection(`file:${file}`);
+      try {
+        const [plan] = await plansOf(connection);
+        const builder = new BatchBuilder(plan!, checksum);
+        const one = { rows: builder, begin: () => builder.start(0), takeLeaves: takeNone };
+        const leaves = new LeafRecords(kernel, plan!, [], checksum, undefined);
+        for (const sink of [one, leaves]) {
+          assert.equal(await readRange(connection, plan!, ALL, ROOMY, sink), null);
+        }
+      } finally {
+        await connection.close();
+      }
+    });
+  }
+
+  void it('whose rows are in another order give those of the range all the same', async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('t.db');
+    makeFile(file, (page) => {
+      const pointers = Array.from({ length: 11 }, (_, i) => page.readUInt16BE(8 + 2 * i));
+      pointers.reverse().forEach((pointer, i) => page.writeUInt16BE(pointer, 8 + 2 * i));
+    });
+    const { page, whole } = await readBothWays(file, { range: { after: 2, upTo: 7 } });
+    assert.deepEqual({ taken: page.taken, whole }, { taken: 5, whole: 5 });
   });
 });
