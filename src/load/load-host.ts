@@ -23,10 +23,10 @@ type OnConnection = <T>(
 ) => Promise<T>;
 
 /**
- * A larger group of records is not packed, but read again in the order of its keys. With a sort's entries, 32 bytes for
- * records of nine at least, it stays below the 2 GiB that the kernel has.
+ * A larger group of records, far from the few megabytes that it was meant to have, is not packed, but its table read in
+ * the order of its keys. With a sort's entries, 32 bytes for records of nine at least, it stays within the kernel's memory.
  */
-const MAX_GROUP_BYTES = 256 * 1024 * 1024;
+const MAX_GROUP_BYTES = 64 * 1024 * 1024;
 
 /** What a reader thread does for a load. Its memory is kept from one task to the next. */
 export class LoadHost {

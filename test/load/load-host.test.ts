@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
+import { Kernel } from '../../src/load/kernel/kernel.js';
 import { LoadHost } from '../../src/load/load-host.js';
 import { spoolFile } from '../../src/load/spool.js';
 import type { PagesRef, SpoolRef } from '../../src/load/tasks.js';
@@ -98,9 +99,22 @@ void describe('the host of loads in a thread', () => {
       source: { session: '', connection: CONNECTION },
       spool: { dir: 'nowhere', taken: new BigInt64Array(new SharedArrayBuffer(8)) },
       file: 0,
-      parts: Array.from({ length: 10 }, (_, i) => ({ offset: i * 2 ** 30, bytes: 2 ** 30 })),
+      parts: [
+        { offset: 0, bytes: 64 * 1024 * 1024 },
+        { offset: 64 * 1024 * 1024, bytes: 1 },
+      ],
       pages: undefined as unknown as PagesRef,
     };
     assert.deepEqual(await host.pack(request), { runs: null });
+  });
+
+  void it('has no memory whose addresses would be negative', async () => {
+    const kernel = await Kernel.load(KERNEL_FILE);
+    const { length } = kernel.bytes;
+    assert.throws(() => kernel.reserve(2 ** 31), RangeError);
+    assert.throws(() => kernel.reserve(2 ** 33), RangeError);
+    assert.equal(kernel.bytes.length, length);
+    kernel.reserve(length + 1);
+    assert.ok(kernel.bytes.length > length);
   });
 });

@@ -6,7 +6,7 @@ const STEP_BYTES = 2 * 1024 * 1024;
 /** Addresses stay positive as 32-bit numbers with a sign, as which the kernel returns them. */
 const MAX_BYTES = 2 ** 31 - WASM_PAGE_BYTES;
 /** Memory that stays with a thread between two tasks. */
-const MAX_KEPT_BYTES = 256 * 1024 * 1024;
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 
 /** What the kernel exports: see `assembly/index.ts`. Addresses and sizes are 32-bit numbers, and stay below 2^31. */
 export interface KernelExports {
