@@ -5,7 +5,7 @@ import type { SourceConnection } from '../source/connection.js';
 import { outlineTable, readRange } from '../source/file-scan.js';
 import type { LookAt } from '../source/stored/leaf-scan.js';
 import type { Checksum } from '../transform/checksum.js';
-import { Kernel } from './kernel/kernel.js';
+import { Kernels, type Kernel } from './kernel/kernel.js';
 import { PageKernel } from './kernel/page-kernel.js';
 import { RowKernel } from './kernel/row-kernel.js';
 import { KeySample } from './key-sample.js';
@@ -23,16 +23,28 @@ type OnConnection = <T>(
   work: (connection: SourceConnection) => Promise<T>,
 ) => Promise<T>;
 
+/**
+ * A larger group of records, far from the few megabytes that it was meant to have, is not packed, but its table read in
+ * the order of its keys. With a sort's entries, 32 bytes for records of nine at least, it stays within the kernel's memory.
+ */
+const MAX_GROUP_BYTES = 64 * 1024 * 1024;
+
 /** What a reader thread does for a load. Its memory is kept from one task to the next. */
 export class LoadHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
-  #kernel: Promise<Kernel> | null = null;
+  /** One for each task under way: tasks of two sessions take turns whenever one waits for its source. */
+  readonly #kernels: Kernels;
   #spare: SpareMemory | undefined;
 
-  constructor(checksum: Checksum, on: OnConnection) {
+  constructor(
+    checksum: Checksum,
+    on: OnConnection,
+    kernelFile = () => (workerData as WorkerData).kernel,
+  ) {
     this.#checksum = checksum;
     this.#on = on;
+    this.#kernels = new Kernels(kernelFile);
   }
 
   async outline({ source, plan, rangeBytes, samples }: Request<'outline'>): Response<'outline'> {
@@ -46,9 +58,14 @@ export class LoadHost {
 
   async spool(request: Request<'spool'>): Response<'spool'> {
     const { source, plan, range, bounds, keys, spool } = request;
-    return await this.#on(source, async (connection) => {
-      const kernel = new RowKernel(await this.#loadKernel());
-      const records = new LeafRecords(kernel, plan, keys, this.#checksum, this.#spare);
+    const work = async (connection: SourceConnection, kernel: Kernel) => {
+      const records = new LeafRecords(
+        new RowKernel(kernel),
+        plan,
+        keys,
+        this.#checksum,
+        this.#spare,
+      );
       this.#spare = undefined;
       const page = await readRange(connection, plan, range, bounds, records);
       if (page === null) return { spooled: null };
@@ -65,20 +82,21 @@ export class LoadHost {
         rest: page.rest,
       };
       return { spooled };
+    };
+    return await this.#on(source, async (connection) => {
+      return await this.#kernels.use(async (kernel) => await work(connection, kernel));
     });
   }
 
   async pack({ source, spool, file, parts }: Request<'pack'>): Response<'pack'> {
-    return await this.#on(source, async () => {
-      const kernel = new PageKernel(await this.#loadKernel());
-      const group = kernel.groupMemory(parts.reduce((sum, { bytes }) => sum + bytes, 0));
-      new Spool(spool).read(file, parts, group);
+    const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    if (size > MAX_GROUP_BYTES) return { runs: null };
+    const work = async (kernel: PageKernel): Response<'pack'> => {
+      new Spool(spool).read(file, parts, kernel.groupMemory(size));
       return { runs: kernel.sort() ? writeRuns(spool, kernel.runs(spool.target.pageSize)) : null };
+    };
+    return await this.#on(source, async () => {
+      return await this.#kernels.use(async (kernel) => await work(new PageKernel(kernel)));
     });
-  }
-
-  #loadKernel(): Promise<Kernel> {
-    this.#kernel ??= Kernel.load((workerData as WorkerData).kernel);
-    return this.#kernel;
   }
 }

@@ -196,7 +196,8 @@ class TableLoad {
       else await packed.take(at, runs);
       return true;
     });
-    // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known.
+    // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known. Or a range has
+    // far more bytes than its sample said.
     if (!isSettled) return null;
     const rejected = this.#rejected;
     const { checkpoint } = await pool.write('endLoad', { ...load, rejected, ...this.#counts });

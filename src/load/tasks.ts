@@ -70,7 +70,7 @@ export interface LoadTasks {
       readonly file: number;
       readonly parts: readonly SpoolPart[];
     };
-    /** Null where two records have one key. */
+    /** Null where two records have one key, or where they are too many bytes. */
     readonly response: { readonly runs: readonly PlacedRun[] | null };
   };
 }

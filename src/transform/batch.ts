@@ -36,6 +36,8 @@ export class BatchBuilder implements RowSink {
   readonly #plan: TablePlan;
   readonly #checksum: Checksum;
   readonly #width: number;
+  /** How often a field's bytes are copied at most: into the row, and as often as the key names it, escaped. */
+  readonly #copies: number;
   #arena: Buffer;
   #view: DataView;
   #spans: Uint32Array<ArrayBuffer>;
@@ -48,6 +50,7 @@ export class BatchBuilder implements RowSink {
     this.#plan = plan;
     this.#checksum = checksum;
     this.#width = plan.columns.length;
+    this.#copies = 1 + 2 * mostRepeated(plan.key);
     this.#arena = Buffer.from(spare?.arena ?? new ArrayBuffer(INITIAL_ARENA_BYTES));
     this.#view = new DataView(this.#arena.buffer);
     this.#spans = new Uint32Array(spare?.spans ?? new ArrayBuffer(INITIAL_RECORDS * SPAN_BYTES));
@@ -110,8 +113,8 @@ export class BatchBuilder implements RowSink {
     const { key, readsRowid } = this.#plan;
     const start = this.#bytes;
     const payloadBytes = record.starts[record.fieldCount]! - record.starts[0]!;
-    // A key's bytes may all be escaped, and each value has a header of nine bytes at most.
-    this.#reserve(start + 3 * payloadBytes + 16 * (fields.length + key.length + 2));
+    // Each value has a header of nine bytes at most.
+    this.#reserve(start + this.#copies * payloadBytes + 16 * (fields.length + key.length + 2));
 
     keyWriter.begin(this.#arena, start, key.length);
     for (const column of key) {
@@ -151,8 +154,8 @@ export class BatchBuilder implements RowSink {
     const { key } = this.#plan;
     const width = this.#width;
     const start = this.#bytes;
-    // A key's bytes may all be escaped, and each value has a header of nine bytes at most.
-    this.#reserve(start + 3 * row.textBytes + 16 * (width + key.length + 2));
+    // Each value has a header of nine bytes at most.
+    this.#reserve(start + this.#copies * row.textBytes + 16 * (width + key.length + 2));
     keyWriter.begin(this.#arena, start, key.length);
     for (let i = 0; i < key.length; i++) {
       if (!keyWriter.wire(row, key[i]!)) return false;
@@ -229,6 +232,11 @@ export class BatchBuilder implements RowSink {
     larger.set(this.#spans.subarray(0, 3 * this.#rows));
     this.#spans = larger;
   }
+}
+
+/** How often the number is in the list that is there most often. */
+function mostRepeated(list: readonly number[]): number {
+  return Math.max(0, ...list.map((each) => list.filter((other) => other === each).length));
 }
 
 function compareKeys(

@@ -3,7 +3,6 @@ import { closeSync, mkdirSync, openSync, writeFileSync, writeSync } from 'node:f
 import { describe, it } from 'node:test';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { dataPath } from '../../src/cache/layout.js';
-import { LeafRunBuilder } from '../../src/cache/bulk/leaf-run.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { PageKernel } from '../../src/load/kernel/page-kernel.js';
 import { RowKernel, type Groups } from '../../src/load/kernel/row-kernel.js';
@@ -14,6 +13,7 @@ import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
 import { readGroup } from '../support/record-groups.js';
 import { TempDirectory } from '../support/temp.js';
+import { assertRunsAlike, type Entry } from './runs-alike.js';
 
 /** Keys that share beginnings, end in zeros, and are each other's beginnings. */
 const key = fc.oneof(
@@ -127,6 +127,21 @@ void describe('records in groups', () => {
     );
   });
 
+  void it('are packed so when a run could go on and on after it has its bytes', () => {
+    const inTurn = (sizes: readonly number[], count: number) =>
+      Array.from({ length: count }, (_, i) => {
+        const each = Buffer.alloc(8);
+        each.writeUInt32BE(i, 4);
+        return [each, Buffer.alloc(sizes[i % sizes.length]!, i)] as const;
+      });
+    // A leaf has room for the references to many values that have pages of their own.
+    assertPackedAlike(inTurn([10_000], 800), 4096);
+    assertPackedAlike(inTurn([300_000], 100), 4096);
+    // And the last record of a leaf may be a short one, and the next one too long for it.
+    assertPackedAlike(inTurn([1300, 1300, 1300, 10], 3000), 4096);
+    assertPackedAlike(inTurn([1300, 1300, 1300, 10, 3000], 3000), 4096);
+  });
+
   void it('that have one key are known', () => {
     for (const [texts, expected] of [
       [['b', 'ab', 'b', 'a'], false],
@@ -163,55 +178,13 @@ function sort(group: Buffer): boolean {
   return pageKernel.sort();
 }
 
-type Entry = readonly [key: Buffer, value: Buffer];
-
 /** @returns how many runs there are. */
 function assertPackedAlike(entries: readonly Entry[], pageSize: number): number {
   rowKernel.begin(PLAN, []);
   for (const [each, value] of entries) rowKernel.append(Buffer.concat([each, value]), each.length);
   assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
-  const builder = new LeafRunBuilder(pageSize);
   const sorted = entries.toSorted(([a], [b]) => Buffer.compare(a, b));
-  let at = 0;
-  for (const run of pageKernel.runs(pageSize)) {
-    const { chunks, references, ...outline } = run;
-    const own = sorted.splice(0, run.entries);
-    for (const [each, value] of own) {
-      builder.add(Buffer.concat([each, value]), 0, each.length, each.length + value.length);
-    }
-    const { chunks: otherChunks, references: otherReferences, ...other } = builder.finish();
-    const bytes = run.pageCount * pageSize;
-    assert.ok(bytes <= SEGMENT_BYTES || run.entries === 1, 'a run fits into a segment');
-    const [next] = sorted;
-    const room = 2 * pageSize + (next ? next[0].length + next[1].length : 0);
-    assert.ok(!next || bytes + room > SEGMENT_BYTES, 'and fills it');
-    at++;
-    assert.deepEqual(outline, other);
-    // Another builder may begin new memory within a run.
-    if (otherChunks.length === 1) assert.deepEqual(references, otherReferences);
-    assert.equal(references.length, otherReferences.length);
-    const pages = Buffer.concat(chunks);
-    const otherPages = Buffer.concat(otherChunks);
-    assert.equal(pages.length, otherPages.length);
-    for (let page = 0; page < run.pageCount; page++) {
-      // Numbers and transactions come later, in pages and in what refers to them.
-      pages.fill(0, page * pageSize, page * pageSize + 16);
-      otherPages.fill(0, page * pageSize, page * pageSize + 16);
-    }
-    const starts = otherChunks.map((_, i) =>
-      otherChunks.slice(0, i).reduce((sum, { length }) => sum + length, 0),
-    );
-    for (let i = 0; i < references.length; i += 3) {
-      const place = starts[otherReferences[i]!]! + otherReferences[i + 1]!;
-      assert.equal(references[i + 1], place);
-      assert.equal(references[i + 2], otherReferences[i + 2]);
-      pages.fill(0, place, place + 16);
-      otherPages.fill(0, place, place + 16);
-    }
-    assert.ok(pages.equals(otherPages), 'the same pages');
-  }
-  assert.deepEqual(sorted, []);
-  return at;
+  return assertRunsAlike(pageKernel.runs(pageSize), sorted, pageSize);
 }
 
 void describe('a spool', () => {

@@ -13,7 +13,6 @@ import { Scan } from '../../src/source/scan.js';
 import { SqlPageReader } from '../../src/source/sql-page.js';
 import type { TableDefinition } from '../../src/table-definition.js';
 import { outlineTable, readRange } from '../../src/source/file-scan.js';
-import { takeNone, type LeafSink } from '../../src/source/stored/leaf-scan.js';
 import { TableBtree } from '../../src/source/stored/table-btree.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
@@ -25,6 +24,7 @@ import { loadChecksum } from '../../src/transform/checksum.js';
 import { InvalidText, type Cell } from '../../src/values.js';
 import { openDatabase, quote } from '../support/databases.js';
 import { readGroup } from '../support/record-groups.js';
+import { oneByOne } from '../support/one-by-one.js';
 
 /*
  * Reads a file in three ways: by pages as they are stored, by the exact list, and by a query that shares no code with
@@ -176,10 +176,6 @@ async function readByScan(
     for (const key of keys) assert.ok(known.has(key), 'a sample is of the table');
   }
   return { rows, records, rejected };
-}
-
-function oneByOne(rows: RowSink): LeafSink {
-  return { rows, begin: () => rows.start(0), takeLeaves: takeNone, takeRecord: () => false };
 }
 
 function recordsOfGroup(bytes: Buffer): string[] {

@@ -3,6 +3,10 @@ import { readFile } from 'node:fs/promises';
 const WASM_PAGE_BYTES = 65_536;
 /** Memory is grown by this at least. */
 const STEP_BYTES = 2 * 1024 * 1024;
+/** Addresses stay positive as 32-bit numbers with a sign, as which the kernel returns them. */
+const MAX_BYTES = 2 ** 31 - WASM_PAGE_BYTES;
+/** Memory that stays with a thread between two tasks. */
+const MAX_KEPT_BYTES = 64 * 1024 * 1024;
 
 /** What the kernel exports: see `assembly/index.ts`. Addresses and sizes are 32-bit numbers, and stay below 2^31. */
 export interface KernelExports {
@@ -50,7 +54,7 @@ export interface KernelExports {
   bigCount(): number;
 }
 
-/** The WebAssembly of a thread, and its memory, for one use at a time. */
+/** WebAssembly and its memory, for one task at a time. */
 export class Kernel {
   readonly wasm: KernelExports;
   #bytes: Buffer;
@@ -71,12 +75,39 @@ export class Kernel {
     return this.#bytes;
   }
 
-  /** Makes the memory large enough. */
+  /**
+   * Makes the memory large enough.
+   *
+   * @throws {RangeError} for more than 2 GiB, or more than the machine has.
+   */
   reserve(end: number): void {
     if (end <= this.#bytes.length) return;
-    const more = Math.max(STEP_BYTES, end - this.#bytes.length);
+    if (end > MAX_BYTES) throw new RangeError(`the kernel cannot have ${end} bytes`);
+    const step = Math.min(STEP_BYTES, MAX_BYTES - this.#bytes.length);
+    const more = Math.max(step, end - this.#bytes.length);
     this.wasm.memory.grow(Math.ceil(more / WASM_PAGE_BYTES));
     this.#bytes = Buffer.from(this.wasm.memory.buffer);
+  }
+}
+
+/** The kernels of a thread: one for each task that is under way, kept for the next. */
+export class Kernels {
+  readonly #file: () => string;
+  readonly #free: Kernel[] = [];
+
+  /** @param file what `assembly/index.ts` is compiled to. */
+  constructor(file: () => string) {
+    this.#file = file;
+  }
+
+  /** Runs a task with a kernel that is nobody else's until the task has ended. */
+  async use<T>(task: (kernel: Kernel) => Promise<T>): Promise<T> {
+    const kernel = this.#free.pop() ?? (await Kernel.load(this.#file()));
+    try {
+      return await task(kernel);
+    } finally {
+      if (kernel.bytes.length <= MAX_KEPT_BYTES) this.#free.push(kernel);
+    }
   }
 }
 

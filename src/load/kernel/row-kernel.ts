@@ -1,9 +1,10 @@
 import type { TablePlan } from '../../source/plan.js';
 import { cellCount } from '../../source/stored/btree-page.js';
 import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
-import type { Leaves } from '../../source/stored/leaf-scan.js';
+import { cellsOverlap, type Leaves } from '../../source/stored/leaf-scan.js';
 import { ROWID_FIELD } from '../../source/stored/stored-table.js';
 import type { Rowid } from '../../source/stored/varint.js';
+import { MAX_KEY_BYTES } from '../../transform/key-codec.js';
 import { Places, type Kernel, type KernelExports } from './kernel.js';
 
 /** Of a record: two bytes of its key's size, two of its range, four of the size of key and value. */
@@ -15,9 +16,12 @@ const RECORD_ROOM_BYTES = 32;
 const KEY_FIELD_ROOM_BYTES = 11;
 /** Larger rows would take memory of several times their size. */
 const MAX_PAYLOAD_BYTES = 1024 * 1024;
+/** Behind the limit of the records: a key that is too long, or that names a column several times, goes beyond it. */
+const KEY_ROOM_BYTES = 2 * (MAX_KEY_BYTES + 1);
 const LAST_ROWID = 2n ** 63n - 1n;
 
 const AT_ODD_CELL = 1;
+const OVERLAP = 2;
 
 /** Where things are in the kernel's memory. */
 interface Layout {
@@ -94,7 +98,9 @@ export class RowKernel {
 
   /**
    * Takes the rows of leaf pages that are in a range, but for those that are out of the ordinary: of these it tells page
-   * and cell. Rows of more than `maxPayload` bytes are among them.
+   * and cell. Rows of more than `maxPayload` bytes are among them, and may be out of the range.
+   *
+   * @throws {StoredFormError} when the rows of a page take more than the page.
    */
   take(
     { table, pages, count, range: { after, upTo } }: Leaves,
@@ -120,6 +126,7 @@ export class RowKernel {
       odd((wasm.stoppedPage() - at) / pageBytes, wasm.stoppedCell());
       state = wasm.resume();
     }
+    if (state === OVERLAP) throw cellsOverlap();
   }
 
   /**
@@ -130,10 +137,11 @@ export class RowKernel {
   takeWhole(record: Buffer, rowid: Rowid): boolean {
     if (record.length > MAX_PAYLOAD_BYTES) return false;
     const end = this.#wasm.recordsEnd() + this.#mostBytes(record.length, 1);
-    this.#kernel.reserve(end + record.length);
-    this.#kernel.bytes.set(record, end);
+    const at = end + KEY_ROOM_BYTES;
+    this.#kernel.reserve(at + record.length);
+    this.#kernel.bytes.set(record, at);
     this.#wasm.setLimit(end);
-    return this.#wasm.takeWhole(end, record.length, BigInt(rowid)) !== 0;
+    return this.#wasm.takeWhole(at, record.length, BigInt(rowid)) !== 0;
   }
 
   /** Adds the record of a row that was out of the ordinary: its key, and behind it its value. */
@@ -175,9 +183,9 @@ export class RowKernel {
 
   #makeRoom(pages: Buffer, count: number, pageBytes: number): void {
     let cells = 0;
-    for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes);
+    for (let i = 0; i < count; i++) cells += cellCount(pages, i * pageBytes, pageBytes);
     const end = this.#wasm.recordsEnd() + this.#mostBytes(pages.length, cells);
-    this.#kernel.reserve(end);
+    this.#kernel.reserve(end + KEY_ROOM_BYTES);
     this.#wasm.setLimit(end);
   }
 

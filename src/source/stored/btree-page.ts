@@ -9,6 +9,9 @@ export const LEAF_TABLE_PAGE = 0x0d;
 /** Higher than any tree can be. */
 export const MAX_HEIGHT = 40;
 
+/** More than SQLite can be built for (https://www.sqlite.org/limits.html). */
+const MAX_PAYLOAD_BYTES = 2 ** 31 - 1;
+
 const LEAF_HEADER_BYTES = 8;
 const INTERIOR_HEADER_BYTES = 12;
 
@@ -27,9 +30,17 @@ export function newCell(): StoredCell {
   return { payloadBytes: 0, at: 0, localBytes: 0, overflowPage: 0 };
 }
 
-/** The cells of the page that begins at `start`. */
-export function cellCount(pages: Buffer, start: number): number {
-  return (pages[start + 3]! << 8) | pages[start + 4]!;
+/**
+ * The cells of the page that begins at `start`.
+ *
+ * @throws {StoredFormError} when they are more than a page can have: of four bytes and a pointer each.
+ */
+export function cellCount(pages: Buffer, start: number, pageBytes: number): number {
+  const count = (pages[start + 3]! << 8) | pages[start + 4]!;
+  if (6 * count > pageBytes - LEAF_HEADER_BYTES) {
+    throw new StoredFormError('a page has more cells than it can have');
+  }
+  return count;
 }
 
 /** Where cell `i` of the page that begins at `start` is. */
@@ -66,6 +77,7 @@ export function describeCell(
   found: StoredCell,
 ): void {
   let local = payloadBytes;
+  if (payloadBytes > MAX_PAYLOAD_BYTES) throw new StoredFormError('no record is so large');
   if (payloadBytes > maxLocal) {
     const minLocal = Math.floor(((usableBytes - 12) * 32) / 255) - 23;
     const wanted = minLocal + ((payloadBytes - minLocal) % (usableBytes - 4));
@@ -73,8 +85,12 @@ export function describeCell(
   }
   const end = payload + local + (local < payloadBytes ? 4 : 0);
   if (end > start + usableBytes) throw new StoredFormError('a cell goes beyond its page');
+  const overflowPage = local < payloadBytes ? pages.readUInt32BE(payload + local) : 0;
+  if (local < payloadBytes && overflowPage === 0) {
+    throw new StoredFormError('a record ends in its page, but should go on');
+  }
   found.payloadBytes = payloadBytes;
   found.at = payload;
   found.localBytes = local;
-  found.overflowPage = local < payloadBytes ? pages.readUInt32BE(payload + local) : 0;
+  found.overflowPage = overflowPage;
 }

@@ -108,9 +108,9 @@ export class IndexBtree {
     { pages, start, depth }: Subtree,
     bound: RecordBound | null,
   ): Promise<(Subtree | Run)[]> {
-    const { usableBytes } = this.#pages;
+    const { pageBytes, usableBytes } = this.#pages;
     const bytes = pages!;
-    const count = cellCount(bytes, start);
+    const count = cellCount(bytes, start, pageBytes);
     const cells: number[] = [];
     for (let i = 0; i < count; i++) cells.push(cellAt(bytes, start, i, usableBytes));
     const run = (some: number[]): Run => ({ pages: bytes, start, cells: some });

@@ -56,11 +56,21 @@ export interface LeafSink {
   begin(): void;
   /**
    * Takes the rows of leaves that are in their range, in order, but for those of which it tells page and cell: they come
-   * by {@link rows}.
+   * by {@link rows}, where they are in the range.
+   *
+   * @param leaves are leaf pages, with no more cells than a page can have.
+   * @throws {StoredFormError} when they are not as they should be.
    */
   takeLeaves(leaves: Leaves, one: (page: number, cell: number) => void): LeafRows;
   /** Takes the record of a row of leaves taken before that goes on in other pages. False for one that it does not. */
   takeRecord(record: Buffer, rowid: Rowid): boolean;
+}
+
+/** Rows of one request that go on in other pages: they are held all together. */
+const MAX_SCATTERED_BYTES = 64 * 1024 * 1024;
+
+export function cellsOverlap(): StoredFormError {
+  return new StoredFormError('the cells of a page are more than it has room for');
 }
 
 /** Takes no row by its leaf. */
@@ -68,8 +78,9 @@ export function takeNone(
   { table, pages, count }: Leaves,
   one: (page: number, cell: number) => void,
 ): LeafRows {
+  const { pageBytes } = table.pages;
   for (let page = 0; page < count; page++) {
-    const cells = cellCount(pages, page * table.pages.pageBytes);
+    const cells = cellCount(pages, page * pageBytes, pageBytes);
     for (let cell = 0; cell < cells; cell++) one(page, cell);
   }
   return { rows: 0, bytes: 0, last: null };
@@ -157,7 +168,7 @@ class LeafSampler {
     const { pageBytes, usableBytes } = this.#table.pages;
     for (let i = 0; i < leaves; i++) {
       const start = i * pageBytes;
-      const count = cellCount(pages, start);
+      const count = leafCells(pages, start, pageBytes);
       this.cells += count;
       for (let j = 0; j < count; j++) {
         const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
@@ -170,6 +181,12 @@ class LeafSampler {
       }
     }
   }
+}
+
+/** The cells of a leaf. */
+function leafCells(pages: Buffer, start: number, pageBytes: number): number {
+  if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
+  return cellCount(pages, start, pageBytes);
 }
 
 /** Tells where the record of a leaf's cell is, and its rowid. */
@@ -201,6 +218,11 @@ class LeafScan {
   #single = 0;
   #leafRows = 0;
   #last: Rowid | null = null;
+  /** The page that was looked at last, and the bytes of its rows that are in it whole. */
+  #page = -1;
+  #wholeBytes = 0;
+  /** Of the leaves read last. */
+  #scatteredBytes = 0;
   bytes = 0;
   /** Rows of the leaves read last that go on in other pages. */
   scattered: (ScatteredRecord & { readonly rowid: Rowid })[] = [];
@@ -215,9 +237,13 @@ class LeafScan {
 
   take(pages: Buffer, count: number): void {
     const { maxRowBytes } = this.#bounds;
+    const { pageBytes } = this.#table.pages;
+    for (let i = 0; i < count; i++) leafCells(pages, i * pageBytes, pageBytes);
+    this.#page = -1;
+    this.#scatteredBytes = 0;
     const leaves = { table: this.#table, pages, count, range: this.#range, maxRowBytes };
     const { rows, bytes, last } = this.#sink.takeLeaves(leaves, (page, cell) => {
-      this.#takeCell(pages, page * this.#table.pages.pageBytes, cell);
+      this.#takeCell(pages, page * pageBytes, cell);
     });
     this.#leafRows += rows;
     this.bytes += bytes;
@@ -225,17 +251,33 @@ class LeafScan {
   }
 
   #takeCell(pages: Buffer, start: number, i: number): void {
-    if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
     const { after, upTo } = this.#range;
-    const rowid = describeRow(pages, start, i, this.#table.pages.usableBytes, this.#cell);
+    const { usableBytes } = this.#table.pages;
+    const rowid = describeRow(pages, start, i, usableBytes, this.#cell);
     if ((after !== null && rowid <= after) || (upTo !== null && rowid > upTo)) return;
     const { at, payloadBytes, overflowPage } = this.#cell;
     this.bytes += payloadBytes;
     this.#last = rowid;
-    if (overflowPage === 0) this.#takeRecord(pages, at, payloadBytes, rowid);
-    else if (payloadBytes > this.#taker.maxPayloadBytes) {
+    if (overflowPage === 0) {
+      this.#countWhole(start, payloadBytes, usableBytes);
+      this.#takeRecord(pages, at, payloadBytes, rowid);
+    } else if (payloadBytes > this.#taker.maxPayloadBytes) {
       this.#taker.refused.push({ ordinal: this.#nextOrdinal(), row: { rowid }, reason: null });
-    } else this.scattered.push({ ...scatteredRecord(pages, this.#cell), rowid });
+    } else {
+      this.#scatteredBytes += payloadBytes;
+      if (this.#scatteredBytes > MAX_SCATTERED_BYTES) {
+        throw new StoredFormError('some leaves have rows that are too large together');
+      }
+      this.scattered.push({ ...scatteredRecord(pages, this.#cell), rowid });
+    }
+  }
+
+  /** Refuses cells that share bytes: a page could have gigabytes of them. */
+  #countWhole(start: number, bytes: number, usableBytes: number): void {
+    if (start !== this.#page) this.#wholeBytes = 0;
+    this.#page = start;
+    this.#wholeBytes += bytes;
+    if (this.#wholeBytes > usableBytes) throw cellsOverlap();
   }
 
   async takeScattered(): Promise<void> {

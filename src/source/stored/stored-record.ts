@@ -7,6 +7,7 @@ import { readSize, varintBytes, type Rowid } from './varint.js';
 /** More columns than SQLite can be built for. */
 const MAX_FIELDS = 32_767;
 const INITIAL_FIELDS = 256;
+const MAX_TYPE = 2 ** 32 - 1;
 
 /** The serial types of SQLite's record format (https://www.sqlite.org/fileformat.html#record_format). */
 export const SERIAL_NULL = 0;
@@ -48,6 +49,7 @@ export class StoredRecord {
       if (type < 0x80) typeAt++;
       else {
         type = readSize(bytes, typeAt);
+        if (type > MAX_TYPE) throw new StoredFormError('a record has a field that cannot be');
         typeAt += varintBytes(bytes, typeAt);
       }
       if (field === MAX_FIELDS || type === 10 || type === 11) {

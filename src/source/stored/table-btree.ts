@@ -134,9 +134,9 @@ export class TableBtree {
    */
   findCell(pages: Buffer, start: number, rowid: Rowid, found: StoredCell): void {
     if (pages[start] !== LEAF_TABLE_PAGE) throw new StoredFormError('a leaf page was expected');
-    const { usableBytes } = this.#pages;
+    const { pageBytes, usableBytes } = this.#pages;
     let low = 0;
-    let high = cellCount(pages, start) - 1;
+    let high = cellCount(pages, start, pageBytes) - 1;
     while (low <= high) {
       const middle = (low + high) >>> 1;
       const cell = cellAt(pages, start, middle, usableBytes);
@@ -195,8 +195,10 @@ export class TableBtree {
     }
     const keys: Rowid[] = [];
     const children: number[] = [];
-    for (let i = 0; i < cellCount(pages, start); i++) {
-      const cell = cellAt(pages, start, i, this.#pages.usableBytes);
+    const { pageBytes, usableBytes } = this.#pages;
+    const count = cellCount(pages, start, pageBytes);
+    for (let i = 0; i < count; i++) {
+      const cell = cellAt(pages, start, i, usableBytes);
       children.push(pages.readUInt32BE(cell));
       keys.push(readRowid(pages, cell + 4));
     }

@@ -46,7 +46,6 @@ export { setBounds };
 /** Bytes before a record's key: 16 bits of the key's size, 16 of its range, 32 of the size of key and value. */
 const HEADER_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 8;
-const MAX_KEY_BYTES: usize = 1978;
 
 const LEAF_TABLE_PAGE: u8 = 0x0d;
 const LEAF_HEADER_BYTES: usize = 8;
@@ -54,7 +53,7 @@ const LEAF_HEADER_BYTES: usize = 8;
 /** What a scan says when it stops. */
 const AT_END: i32 = 0;
 const AT_ODD_CELL: i32 = 1;
-const BEHIND_RANGE: i32 = 2;
+const OVERLAP: i32 = 2;
 
 // The table: the fields of its columns and of its key.
 let columns: usize = 0;
@@ -86,6 +85,8 @@ let page: usize = 0;
 let pagesEnd: usize = 0;
 let cell: u32 = 0;
 let rowid: i64 = 0;
+/** Bytes that cells of the page may still have. */
+let pageLeft: usize = 0;
 
 export function heapBase(): usize {
   return __heap_base;
@@ -132,7 +133,7 @@ export function begin(at: usize, table: usize, rangeCount: u32): void {
   memory.fill(table, 0, 4 * rangeCount);
 }
 
-/** Sets how far the records may go. */
+/** Sets how far the records may go, but for room for a key, which has to be behind it. */
 export function setLimit(end: usize): void {
   limit = end;
 }
@@ -170,12 +171,16 @@ export function scan(first: usize, end: usize): i32 {
   page = first;
   pagesEnd = end;
   cell = 0;
+  pageLeft = usableBytes;
   return resume();
 }
 
-/** Goes on behind an odd cell. Rows for which there is no room are odd too. */
+/**
+ * Goes on behind an odd cell. Rows for which there is no room are odd too. Ends where the rows of a page take more than
+ * the page: that many pointers may be to one large cell.
+ */
 export function resume(): i32 {
-  for (; page < pagesEnd; page += pageBytes, cell = 0) {
+  for (; page < pagesEnd; page += pageBytes, cell = 0, pageLeft = usableBytes) {
     const cells: u32 = bswap(load<u16>(page, 3));
     if (load<u8>(page) != LEAF_TABLE_PAGE) {
       cell = 1;
@@ -189,12 +194,16 @@ export function resume(): i32 {
       const size = readVarint(at);
       at += varintBytes(at);
       const id = <i64>readVarint(at);
-      if (hasAfter && id <= after) continue;
-      if (id > upTo) return BEHIND_RANGE;
-      rowid = id;
       at += varintBytes(at);
+      // The rowids of a damaged page are in any order.
+      const isWanted = (!hasAfter || id > after) && id <= upTo;
+      if (isWanted) rowid = id;
       const isWhole = size <= usableBytes - 35 && at + <usize>size <= page + usableBytes;
-      if (!isWhole || !takeWhole(at, <u32>size, id)) return AT_ODD_CELL;
+      if (!isWhole) return AT_ODD_CELL;
+      if (!isWanted) continue;
+      if (<usize>size > pageLeft) return OVERLAP;
+      pageLeft -= <usize>size;
+      if (!takeWhole(at, <u32>size, id)) return AT_ODD_CELL;
       payload += <f64>size;
     }
   }
@@ -234,8 +243,8 @@ export function group(to: usize, starts: usize): void {
 }
 
 /**
- * The bytes that a record takes at most. A key's bytes may all be escaped, and its numbers take nine; a value takes at
- * most twice what it took, the rowid but for its nine.
+ * The bytes that a record takes at most, where its key names no column twice: else a key's more. A key's bytes may all
+ * be escaped, and its numbers take nine; a value takes at most twice what it took, the rowid but for its nine.
  */
 function mostBytes(payload: u64): u64 {
   return HEADER_BYTES + 4 * payload + 11 * <u64>components + 12 + CHECKSUM_BYTES;
@@ -245,7 +254,7 @@ function takeRecord(at: usize, end: usize, id: i64): bool {
   if (!parseRecord(at, end)) return false;
   const key = out + HEADER_BYTES;
   const keyEnd = writeKey(key, keyFields, components, id);
-  if (keyEnd == 0 || keyEnd - key > MAX_KEY_BYTES) return false;
+  if (keyEnd == 0) return false;
   const rowEnd = writeRow(keyEnd, id);
   if (rowEnd == 0) return false;
   store<u64>(rowEnd, xxhash64(key, rowEnd - key));

@@ -14,18 +14,22 @@ import {
 const TAG_NUMBER: u8 = 0x10;
 const TAG_TEXT: u8 = 0x20;
 const TAG_BLOB: u8 = 0x30;
+/** lmdb-js's limit with 4 KiB pages. */
+export const MAX_KEY_BYTES: usize = 1978;
 const TWO_53: i64 = 0x20000000000000;
 
 /** Stands for the rowid. */
 export const ROWID_FIELD: i32 = -1;
 
 /**
- * Writes a key of the record that was looked at.
+ * Writes a key of the record that was looked at. One that is too long may be written as far as {@link MAX_KEY_BYTES},
+ * and a component more.
  *
  * @param fields of its components, as 32-bit numbers.
  * @returns the end, or 0 for a key that others have to write.
  */
 export function writeKey(to: usize, fields: usize, components: u32, rowid: i64): usize {
+  const start = to;
   for (let i: u32 = 0; i < components; i++) {
     const field = load<i32>(fields + 4 * i);
     const isLast = i + 1 == components;
@@ -34,12 +38,16 @@ export function writeKey(to: usize, fields: usize, components: u32, rowid: i64):
     else {
       const type = typeOf(field);
       if (type == SERIAL_NULL || type == SERIAL_DOUBLE) return 0;
-      if (type < SERIAL_BYTES) to = writeNumber(to, readInteger(startOf(field), type));
-      else to = writeBytes(to, startOf(field), startOf(field + 1), (type & 1) == 1, isLast);
+      const from = startOf(field);
+      const end = startOf(field + 1);
+      if (type < SERIAL_BYTES) to = writeNumber(to, readInteger(from, type));
+      // A key may name a column several times, and then take more than its record.
+      else if (to - start + (end - from) > MAX_KEY_BYTES) return 0;
+      else to = writeBytes(to, from, end, (type & 1) == 1, isLast);
     }
     if (to == 0) return 0;
   }
-  return to;
+  return to - start > MAX_KEY_BYTES ? 0 : to;
 }
 
 function writeNumber(to: usize, value: i64): usize {

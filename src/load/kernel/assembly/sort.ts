@@ -1,4 +1,5 @@
 import { compareBytes, sortableWord } from './bytes';
+import { MAX_KEY_BYTES } from './key';
 
 /**
  * Sorts spooled records by their keys. An entry is a number of 64 bits, which is what follows in its key on what all keys
@@ -19,7 +20,7 @@ export function largestRecord(): u32 {
   return largest;
 }
 
-/** Counts the records between two addresses. -1 for bytes that are no records. */
+/** Counts the records between two addresses. -1 for bytes that are no records, or for a key that is too long. */
 export function countRecords(from: usize, end: usize): i32 {
   let count: i32 = 0;
   const first = from + HEADER_BYTES;
@@ -30,7 +31,7 @@ export function countRecords(from: usize, end: usize): i32 {
     const size = load<u32>(at, 4);
     const key = <usize>keyBytes(at);
     at += HEADER_BYTES;
-    if (key > size || <usize>size > end - at) return -1;
+    if (key > MAX_KEY_BYTES || key > size || <usize>size > end - at) return -1;
     largest = max(largest, size);
     const most = min(shared, key);
     let same: usize = 0;
