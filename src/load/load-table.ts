@@ -1,3 +1,4 @@
+import { endianness } from 'node:os';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
@@ -16,7 +17,7 @@ const MIN_BYTES = 16 * 1024 * 1024;
 const MAX_ROW_BYTES = 256 * 1024;
 /** A range of keys is as even as its sample is large. */
 const SAMPLES_PER_RANGE = 32;
-const MIN_SAMPLES = 1024;
+const MIN_SAMPLES = 4096;
 const MAX_SAMPLES = 16_384;
 /** What a thread holds of a range at most: its rows as they are read, then grouped; or a group, then its pages. */
 const COPIES = 2;
@@ -58,7 +59,9 @@ function mayBeLoaded(
   const isNew = checkpoint.phase === 'reading' && checkpoint.fresh && checkpoint.keySweep === null;
   const isUnread = isNew && checkpoint.lanes.every(({ sequence }) => sequence === 0);
   const isWhole = limit === null && filter === null && indexes.length === 0;
-  return generation.unpublished && splits && isUnread && isWhole;
+  // WebAssembly writes numbers with their lowest byte first, LMDB as its machine does.
+  const isLittle = endianness() === 'LE';
+  return generation.unpublished && splits && isUnread && isWhole && isLittle;
 }
 
 class TableLoad {
