@@ -15,6 +15,8 @@ const MIN_ROWS = 20_000;
 const MIN_BYTES = 16 * 1024 * 1024;
 /** Rows that are larger, on average, are too many for the memory of a thread. */
 const MAX_ROW_BYTES = 256 * 1024;
+/** What the record of a row takes more than the row: key, checksum and sizes. */
+const RECORD_OVERHEAD_BYTES = 32;
 /** A range of keys is as even as its sample is large. */
 const SAMPLES_PER_RANGE = 32;
 const MIN_SAMPLES = 4096;
@@ -85,7 +87,8 @@ class TableLoad {
   async run(): Promise<TableCheckpoint | null> {
     const outline = await this.#outline();
     if (outline === null) return null;
-    const wanted = Math.ceil(outline.bytes / this.#rangeBytes);
+    const recordBytes = outline.bytes + RECORD_OVERHEAD_BYTES * outline.rows;
+    const wanted = Math.ceil(recordBytes / this.#rangeBytes);
     const keys = cutEvenly(
       outline.keys.map((key) => Buffer.from(key)),
       wanted,
@@ -94,7 +97,7 @@ class TableLoad {
     const { pool, generation } = this.#context;
     const { target } = await pool.write('beginLoad', { generation, tableId: this.#tableId });
     this.#target = target;
-    const spool = Spool.begin({ dir: generation.dir, target }, files, outline.bytes);
+    const spool = Spool.begin({ dir: generation.dir, target }, files, recordBytes);
     const spooled = await this.#spoolRows(spool, outline.cuts, keys);
     return spooled && (await this.#pack(spool, spooled, keys.length + 1));
   }

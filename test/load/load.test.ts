@@ -136,6 +136,20 @@ void describe('a table that is loaded', () => {
     });
   });
 
+  void it('may have rows that are much smaller than their records', async () => {
+    const build = `CREATE TABLE tiny (k INTEGER PRIMARY KEY, v);
+      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900000)
+      INSERT INTO tiny SELECT i, i % 100 FROM n`;
+    await onStage(build, async ({ pool, options }) => {
+      await using storage = await StorageSync.open({ ...options, maxBytesInFlight: undefined });
+      const report = await storage.sync();
+      assert.equal(report.tables['tiny']!.rowsWritten, 900_000);
+      assert.equal(pool.count('page'), 0, 'not read in order');
+      assert.equal(storage.cache.table('tiny').count(), 900_000);
+      assert.deepEqual(storage.cache.table('tiny').get(777_777), { k: 777_777, v: 77 });
+    });
+  });
+
   void it('can be synced, changed and read as any other', async () => {
     await onStage(TABLES['uuids']!, async ({ file, pool, options }) => {
       await using storage = await StorageSync.open(options);
