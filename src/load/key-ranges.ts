@@ -1,3 +1,23 @@
+/** Keys at which ranges begin, all but the first, in strictly ascending order: packed, in memory that threads share. */
+export interface KeyBounds {
+  readonly bytes: Uint8Array;
+  /** Where each key ends. */
+  readonly ends: Uint32Array;
+}
+
+/** @param keys in strictly ascending order. */
+export function packBounds(keys: readonly Uint8Array[]): KeyBounds {
+  const size = keys.reduce((sum, { length }) => sum + length, 0);
+  const bytes = new Uint8Array(new SharedArrayBuffer(size));
+  const ends = new Uint32Array(new SharedArrayBuffer(4 * keys.length));
+  let at = 0;
+  for (const [i, key] of keys.entries()) {
+    bytes.set(key, at);
+    ends[i] = at += key.length;
+  }
+  return { bytes, ends };
+}
+
 /**
  * Keys that cut others into ranges of about as many each.
  *

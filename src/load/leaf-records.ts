@@ -6,6 +6,8 @@ import type { Rowid } from '../source/stored/varint.js';
 import { BatchBuilder, recordsOf } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { Groups, RowKernel } from './kernel/row-kernel.js';
+import type { KeyBounds } from './key-ranges.js';
+import type { ValueWriter } from './value-writer.js';
 
 /** The records of rows: made by the kernel where it can, one by one where not. */
 export class LeafRecords implements LeafSink {
@@ -13,28 +15,32 @@ export class LeafRecords implements LeafSink {
   readonly rows: BatchBuilder;
   readonly #kernel: RowKernel;
   readonly #plan: TablePlan;
-  readonly #bounds: readonly Uint8Array[];
+  readonly #bounds: KeyBounds;
+  readonly #values: ValueWriter | null;
 
   /**
    * @param kernel nobody else's until the groups of {@link finish} are not needed any more.
-   * @param bounds keys at which ranges begin, all but the first, in strictly ascending order.
+   * @param values takes the values that need pages of their own; null for records that are all whole.
    * @param spare memory of a batch that is not needed any more.
    */
   constructor(
     kernel: RowKernel,
     plan: TablePlan,
-    bounds: readonly Uint8Array[],
+    bounds: KeyBounds,
+    values: ValueWriter | null,
     checksum: Checksum,
     spare: SpareMemory | undefined,
   ) {
     this.#kernel = kernel;
     this.#plan = plan;
     this.#bounds = bounds;
+    this.#values = values;
     this.rows = new BatchBuilder(plan, checksum, spare);
   }
 
   begin(): void {
-    this.#kernel.begin(this.#plan, this.#bounds);
+    this.#values?.begin();
+    this.#kernel.begin(this.#plan, this.#bounds, this.#values && this.#values.pageSize);
     this.rows.start(0);
   }
 
@@ -45,6 +51,7 @@ export class LeafRecords implements LeafSink {
     const { count, payloadBytes } = kernel;
     const maxPayload = leaves.maxRowBytes - NUMBER_BYTES * (plan.columns.length + 1);
     kernel.take(leaves, Math.max(0, maxPayload), one);
+    this.#values?.take(kernel);
     return {
       rows: kernel.count - count,
       bytes: kernel.payloadBytes - payloadBytes,
@@ -53,17 +60,25 @@ export class LeafRecords implements LeafSink {
   }
 
   takeRecord(record: Buffer, rowid: Rowid): boolean {
-    return this.#plan.encoding === 'utf8' && this.#kernel.takeWhole(record, rowid);
+    if (this.#plan.encoding !== 'utf8' || !this.#kernel.takeWhole(record, rowid)) return false;
+    this.#values?.take(this.#kernel);
+    return true;
   }
 
-  /** All records, grouped by ranges. None can be taken afterwards. */
+  /**
+   * All records, grouped by ranges. None can be taken afterwards.
+   *
+   * @throws {CacheError} as the writer of values does.
+   */
   finish(): FinishedRecords {
     const kernel = this.#kernel;
     const batch = this.rows.finish();
     const arena = new Uint8Array(batch.arena);
     for (const { keyStart, valueStart, end } of recordsOf(batch)) {
       kernel.append(arena.subarray(keyStart, end), valueStart - keyStart);
+      this.#values?.take(kernel);
     }
+    this.#values?.takeAll(kernel);
     return { groups: kernel.group(), count: kernel.count, spare: batch };
   }
 }

@@ -11,8 +11,9 @@ import { RowKernel } from './kernel/row-kernel.js';
 import { KeySample } from './key-sample.js';
 import { LeafRecords } from './leaf-records.js';
 import { writeRuns } from './page-writer.js';
-import { HEADER_BYTES, Spool } from './spool.js';
+import { bytesOf, Spool } from './spool.js';
 import type { LoadTasks, SpooledRows } from './tasks.js';
+import { ValueWriter } from './value-writer.js';
 
 type Request<Name extends keyof LoadTasks> = LoadTasks[Name]['request'];
 type Response<Name extends keyof LoadTasks> = Promise<LoadTasks[Name]['response']>;
@@ -47,22 +48,23 @@ export class LoadHost {
     this.#kernels = new Kernels(kernelFile);
   }
 
-  async outline({ source, plan, rangeBytes, samples }: Request<'outline'>): Response<'outline'> {
+  async outline({ source, plan, looking }: Request<'outline'>): Response<'outline'> {
     return await this.#on(source, async (connection) => {
       const sample = new KeySample();
       const look: LookAt = (record, table, end) => sample.take(record, table, end);
-      const outline = await outlineTable(connection, plan, rangeBytes, samples, look);
+      const outline = await outlineTable(connection, plan, looking, look);
       return { outline: outline && { ...outline, keys: sample.keys } };
     });
   }
 
   async spool(request: Request<'spool'>): Response<'spool'> {
     const { source, plan, range, bounds, keys, spool } = request;
-    const work = async (connection: SourceConnection, kernel: Kernel) => {
+    const work = async (connection: SourceConnection, kernel: Kernel, values: ValueWriter) => {
       const records = new LeafRecords(
         new RowKernel(kernel),
         plan,
         keys,
+        values,
         this.#checksum,
         this.#spare,
       );
@@ -76,20 +78,28 @@ export class LoadHost {
       const spooled: SpooledRows = {
         groups: written,
         rows: count,
-        bytes: groups.bytes.length - HEADER_BYTES * count,
+        bytes: groups.contentBytes,
         rejected: page.rejected,
         sourceRows: page.sourceRows,
         rest: page.rest,
+        values: values.ranges,
       };
       return { spooled };
     };
     return await this.#on(source, async (connection) => {
-      return await this.#kernels.use(async (kernel) => await work(connection, kernel));
+      return await this.#kernels.use(async (kernel) => {
+        const values = new ValueWriter(spool);
+        try {
+          return await work(connection, kernel, values);
+        } finally {
+          values.close();
+        }
+      });
     });
   }
 
   async pack({ source, spool, file, parts }: Request<'pack'>): Response<'pack'> {
-    const size = parts.reduce((sum, { bytes }) => sum + bytes, 0);
+    const size = bytesOf(parts);
     if (size > MAX_GROUP_BYTES) return { runs: null };
     const work = async (kernel: PageKernel): Response<'pack'> => {
       new Spool(spool).read(file, parts, kernel.groupMemory(size));

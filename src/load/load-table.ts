@@ -1,12 +1,14 @@
 import { endianness } from 'node:os';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
+import type { PageRange } from '../cache/bulk/bulk-tree.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
 import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
+import type { TableOutline } from '../source/file-scan.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
-import { cutEvenly } from './key-ranges.js';
+import { cutEvenly, packBounds, type KeyBounds } from './key-ranges.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
@@ -15,8 +17,10 @@ const MIN_ROWS = 20_000;
 const MIN_BYTES = 16 * 1024 * 1024;
 /** Rows that are larger, on average, are too many for the memory of a thread. */
 const MAX_ROW_BYTES = 256 * 1024;
-/** What the record of a row takes more than the row: key, checksum and sizes. */
+/** What the record of a row takes more than the row: key, checksum and sizes. The same again is what a long one leaves. */
 const RECORD_OVERHEAD_BYTES = 32;
+/** The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. */
+const LONG_ROW_BYTES = 1980;
 /** A range of keys is as even as its sample is large. */
 const SAMPLES_PER_RANGE = 32;
 const MIN_SAMPLES = 4096;
@@ -73,6 +77,8 @@ class TableLoad {
   #target: BulkTarget | null = null;
   readonly #rangeBytes: number;
   readonly #rejected: RejectedRow[] = [];
+  /** Pages of values that are too long for a leaf. */
+  readonly #values: PageRange[] = [];
   readonly #counts = { rows: 0, bytes: 0, sourceRows: 0 };
 
   constructor(context: SyncContext, plan: TablePlan, tableId: number) {
@@ -87,7 +93,7 @@ class TableLoad {
   async run(): Promise<TableCheckpoint | null> {
     const outline = await this.#outline();
     if (outline === null) return null;
-    const recordBytes = outline.bytes + RECORD_OVERHEAD_BYTES * outline.rows;
+    const recordBytes = spooledBytes(outline);
     const wanted = Math.ceil(recordBytes / this.#rangeBytes);
     const keys = cutEvenly(
       outline.keys.map((key) => Buffer.from(key)),
@@ -98,7 +104,7 @@ class TableLoad {
     const { target } = await pool.write('beginLoad', { generation, tableId: this.#tableId });
     this.#target = target;
     const spool = Spool.begin({ dir: generation.dir, target }, files, recordBytes);
-    const spooled = await this.#spoolRows(spool, outline.cuts, keys);
+    const spooled = await this.#spoolRows(spool, outline.cuts, packBounds(keys));
     return spooled && (await this.#pack(spool, spooled, keys.length + 1));
   }
 
@@ -113,25 +119,25 @@ class TableLoad {
 
   async #outline(): Promise<LoadTasks['outline']['response']['outline']> {
     const { pool, source } = this.#context;
-    const request = { source, plan: this.#plan, rangeBytes: this.#rangeBytes };
-    const { outline: first } = await pool.read('outline', { ...request, samples: MIN_SAMPLES });
+    const look = async (samples: number) => {
+      const looking = { rangeBytes: this.#rangeBytes, samples, longBytes: LONG_ROW_BYTES };
+      const { outline } = await pool.read('outline', { source, plan: this.#plan, looking });
+      return outline;
+    };
+    const first = await look(MIN_SAMPLES);
     if (first === null || first.keys.length === 0) return null;
     if (first.rows < MIN_ROWS && first.bytes < MIN_BYTES) return null;
     if (first.bytes > first.rows * MAX_ROW_BYTES) return null;
-    const samples = Math.min(
-      MAX_SAMPLES,
-      SAMPLES_PER_RANGE * Math.ceil(first.bytes / this.#rangeBytes),
-    );
-    if (samples <= MIN_SAMPLES) return first;
-    const { outline } = await pool.read('outline', { ...request, samples });
-    return outline;
+    const ranges = Math.ceil(spooledBytes(first) / this.#rangeBytes);
+    const samples = Math.min(MAX_SAMPLES, SAMPLES_PER_RANGE * ranges);
+    return samples <= MIN_SAMPLES ? first : await look(samples);
   }
 
   /** Reads all rows. Tells where they are, or null where they cannot be read so. */
   async #spoolRows(
     spool: SpoolRef,
     cuts: readonly RowidRange['upTo'][],
-    keys: readonly Uint8Array[],
+    keys: KeyBounds,
   ): Promise<SpooledGroups[] | null> {
     const { pool, source, bounds } = this.#context;
     const bounded = { ...bounds, maxBytes: MAX_GROWTH * this.#rangeBytes };
@@ -156,6 +162,7 @@ class TableLoad {
       else {
         if (spooled.rest !== null) ranges.unshift(spooled.rest);
         groups.push(spooled.groups);
+        this.#values.push(...spooled.values);
         this.#count(spooled);
       }
       return true;
@@ -205,8 +212,8 @@ class TableLoad {
     // A row was read twice, because it moved meanwhile: which of its states is the newer one is not known. Or a range has
     // far more bytes than its sample said.
     if (!isSettled) return null;
-    const rejected = this.#rejected;
-    const { checkpoint } = await pool.write('endLoad', { ...load, rejected, ...this.#counts });
+    const loaded = { rejected: this.#rejected, values: this.#values, ...this.#counts };
+    const { checkpoint } = await pool.write('endLoad', { ...load, ...loaded });
     this.#target = null;
     return checkpoint;
   }
@@ -227,6 +234,11 @@ class TableLoad {
     const runs = await Promise.allSettled(Array.from({ length: pool.readerThreads + 1 }, run));
     for (const each of runs) if (each.status === 'rejected') throw each.reason;
   }
+}
+
+/** What the records of a table take in a spool: long values are not in it. */
+function spooledBytes({ rows, bytes, long }: TableOutline): number {
+  return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows);
 }
 
 /** Hands things on in the order of their numbers, one at a time, whatever order they come in. */

@@ -4,7 +4,7 @@ import { cacheIoError } from '../cache/files.js';
 import { dataPath } from '../cache/layout.js';
 import type { Groups } from './kernel/row-kernel.js';
 import { SEGMENT_BYTES, Segments } from './segments.js';
-import type { SpooledGroups, SpoolPart, SpoolRef } from './tasks.js';
+import type { SpooledGroups, SpoolRef } from './tasks.js';
 
 /**
  * Records on their way from the order of the source to the order of their keys, grouped by ranges of keys. Before a
@@ -14,8 +14,6 @@ import type { SpooledGroups, SpoolPart, SpoolRef } from './tasks.js';
  * They lie in some logical files, each for ranges of keys that follow one another, whose segments are those of the data
  * file: when all of a file has become pages, its segments are there for other pages.
  */
-
-export const HEADER_BYTES = 8;
 
 /** The file of a spool in which a range's records are. */
 export function fileOfRange(range: number, ranges: number, files: number): number {
@@ -27,20 +25,35 @@ function firstOfFile(file: number, ranges: number, files: number): number {
   return Math.ceil((file * ranges) / files);
 }
 
-/** Where the records of one range are that some tasks have spooled. */
+/**
+ * Where the records of one range are that some tasks have spooled.
+ *
+ * @returns of each part its offset in the file, and its bytes.
+ */
 export function partsOfRange(
   spooled: readonly SpooledGroups[],
   range: number,
   files: number,
-): SpoolPart[] {
-  const parts: SpoolPart[] = [];
+): Float64Array {
+  const parts = new Float64Array(2 * spooled.length);
+  let count = 0;
   for (const { starts, sizes } of spooled) {
+    const bytes = sizes[range]!;
+    if (bytes === 0) continue;
     const file = fileOfRange(range, sizes.length, files);
     let offset = starts[file]!;
     for (let i = firstOfFile(file, sizes.length, files); i < range; i++) offset += sizes[i]!;
-    if (sizes[range]! > 0) parts.push({ offset, bytes: sizes[range]! });
+    parts[count++] = offset;
+    parts[count++] = bytes;
   }
-  return parts;
+  return parts.slice(0, count);
+}
+
+/** The bytes of parts, all together. */
+export function bytesOf(parts: Float64Array): number {
+  let sum = 0;
+  for (let i = 1; i < parts.length; i += 2) sum += parts[i]!;
+  return sum;
 }
 
 /** Of the logical files of a spool, what each thread that uses it knows. */
@@ -108,11 +121,17 @@ export class Spool {
     return isWhole ? { starts, sizes: Uint32Array.from(sizes) } : null;
   }
 
-  /** Reads parts of a file into memory that has room for them, one behind the other. */
-  read(file: number, parts: readonly SpoolPart[], target: Buffer): void {
+  /**
+   * Reads parts of a file into memory that has room for them, one behind the other.
+   *
+   * @param parts as {@link partsOfRange} tells them.
+   */
+  read(file: number, parts: Float64Array, target: Buffer): void {
     this.#withFile((fd) => {
       let at = 0;
-      for (const { offset, bytes } of parts) {
+      for (let i = 0; i < parts.length; i += 2) {
+        const offset = parts[i]!;
+        const bytes = parts[i + 1]!;
         this.#eachPiece(file, offset, bytes, (position, done, size) => {
           readPiece(fd, target.subarray(at + done, at + done + size), position);
         });
@@ -125,7 +144,7 @@ export class Spool {
   release(file: number): void {
     const { places } = this.#ref;
     const own = places.subarray(file * this.#perFile, (file + 1) * this.#perFile);
-    this.#segments.give([...own].filter((place) => place > 0).map((place) => place - 1));
+    this.#segments.give([...own].filter((page) => page > 0));
   }
 
   /** Tells where the pieces of a part are in the data file: in each segment there is one. */
@@ -139,22 +158,21 @@ export class Spool {
       const at = offset + done;
       const inSegment = at % SEGMENT_BYTES;
       const size = Math.min(bytes - done, SEGMENT_BYTES - inSegment);
-      const segment = this.#segmentOf(file, Math.floor(at / SEGMENT_BYTES));
-      take(this.#segments.positionOf(segment) + inSegment, done, size);
+      const page = this.#segmentOf(file, Math.floor(at / SEGMENT_BYTES));
+      take(page * this.#ref.target.pageSize + inSegment, done, size);
       done += size;
     }
   }
 
-  /** The first that comes to a file's segment takes one for it. */
+  /** The first page of a file's segment. Whoever comes to it first takes one for it. */
   #segmentOf(file: number, nth: number): number {
     const { places } = this.#ref;
     const at = file * this.#perFile + nth;
-    const place = Atomics.load(places, at);
-    if (place !== 0) return place - 1;
-    const segment = this.#segments.take();
-    const before = Atomics.compareExchange(places, at, 0, segment + 1);
-    // Another thread was faster: the segment stays empty, and its pages are free in the end.
-    return before === 0 ? segment : before - 1;
+    const known = Atomics.load(places, at);
+    if (known !== 0) return known;
+    const page = this.#segments.take();
+    // Where another thread was faster, the segment stays empty, and its pages are free in the end.
+    return Atomics.compareExchange(places, at, 0, page) || page;
   }
 
   #withFile<T>(work: (fd: number, path: string) => T): T {

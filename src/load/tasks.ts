@@ -1,10 +1,12 @@
 import type { SourceRef } from '../pipeline/messages.js';
-import type { TableOutline } from '../source/file-scan.js';
+import type { Looking, TableOutline } from '../source/file-scan.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange } from '../source/stored/leaf-scan.js';
 import type { StoredPageBounds } from '../source/stored/stored-page.js';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
+import type { PageRange } from '../cache/bulk/bulk-tree.js';
+import type { KeyBounds } from './key-ranges.js';
 
 /** Where records wait for their turn, and pages go: shared by all threads of a load. */
 export interface SpoolRef {
@@ -13,7 +15,7 @@ export interface SpoolRef {
   readonly target: BulkTarget;
   /** Bytes of each logical file that are taken. */
   readonly taken: BigInt64Array<SharedArrayBuffer>;
-  /** The segments of each file in their order, plus one; 0 for those that it does not have yet. */
+  /** The first pages of each file's segments, in their order; 0 for those that it does not have yet. */
   readonly places: Int32Array<SharedArrayBuffer>;
   /** Of `Segments`. */
   readonly segments: SharedArrayBuffer;
@@ -27,12 +29,6 @@ export interface SpooledGroups {
   readonly sizes: Uint32Array<ArrayBuffer>;
 }
 
-/** Part of a file of a spool. */
-export interface SpoolPart {
-  readonly offset: number;
-  readonly bytes: number;
-}
-
 /** What a load asks of a reader thread. */
 export interface LoadTasks {
   /** Looks at a table of a file. Null for one that cannot be loaded. */
@@ -40,8 +36,7 @@ export interface LoadTasks {
     readonly request: {
       readonly source: SourceRef;
       readonly plan: TablePlan;
-      readonly rangeBytes: number;
-      readonly samples: number;
+      readonly looking: Looking;
     };
     readonly response: {
       /** With the keys of some rows, taken evenly over all of them. */
@@ -56,7 +51,7 @@ export interface LoadTasks {
       readonly range: RowidRange;
       readonly bounds: StoredPageBounds;
       /** The keys at which the ranges of the cache begin, but for the first. */
-      readonly keys: readonly Uint8Array[];
+      readonly keys: KeyBounds;
       readonly spool: SpoolRef;
     };
     /** Null where the rows cannot be read so. */
@@ -68,7 +63,8 @@ export interface LoadTasks {
       readonly source: SourceRef;
       readonly spool: SpoolRef;
       readonly file: number;
-      readonly parts: readonly SpoolPart[];
+      /** Of `partsOfRange`. */
+      readonly parts: Float64Array;
     };
     /** Null where two records have one key, or where they are too many bytes. */
     readonly response: { readonly runs: readonly PlacedRun[] | null };
@@ -83,4 +79,6 @@ export interface SpooledRows {
   readonly rejected: readonly RejectedRow[];
   readonly sourceRows: number;
   readonly rest: RowidRange | null;
+  /** Pages that were written for values too long for a leaf. */
+  readonly values: readonly PageRange[];
 }

@@ -15,6 +15,7 @@ import type {
   SweepProgress,
 } from '../cache/generation-writer.js';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
+import type { PageRange } from '../cache/bulk/bulk-tree.js';
 import type { LoadTasks } from '../load/tasks.js';
 import type { TransportName } from '../source/connection.js';
 import type { SourceSchema } from '../source/introspection.js';
@@ -287,9 +288,9 @@ export interface WriterTasks {
     readonly request: LoadRef & { readonly tableId: number; readonly runs: readonly PlacedRun[] };
     readonly response: Record<string, never>;
   };
-  /** Lets the table have those pages, and counts the rows in them. */
+  /** Lets the table have those pages, and those of values, and counts the rows in them. */
   readonly endLoad: {
-    readonly request: LoadRef & LoadedTable;
+    readonly request: LoadRef & LoadedTable & { readonly values: readonly PageRange[] };
     readonly response: { readonly checkpoint: TableCheckpoint };
   };
   readonly sweep: {

@@ -106,11 +106,14 @@ export class WriterHost {
 
   endLoad({
     generation,
+    target,
+    segments,
+    values,
     ...loaded
   }: WriterTasks['endLoad']['request']): WriterTasks['endLoad']['response'] {
-    const { target, segments } = loaded;
     const tree = this.#loading.get(generation.dir)?.tree;
     const nextPage = () => new Segments(target, segments).nextPage;
+    tree?.addOverflow(values);
     if (tree) finishBulk(generation.dir, target, [tree], nextPage);
     return { checkpoint: this.#generation(generation).writer.loaded(loaded) };
   }

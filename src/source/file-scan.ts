@@ -24,8 +24,20 @@ export interface TableOutline {
   /** Rows and bytes of their records, estimated. */
   readonly rows: number;
   readonly bytes: number;
+  /** The same of the long ones among them. */
+  readonly long: { readonly rows: number; readonly bytes: number };
   /** Cut the table into ranges: each the last rowid of one, the last range left out. */
   readonly cuts: readonly Rowid[];
+}
+
+/** How to look at a table. */
+export interface Looking {
+  /** Of records, in each range. */
+  readonly rangeBytes: number;
+  /** Leaves to look at. */
+  readonly samples: number;
+  /** A row of more bytes is a long one. */
+  readonly longBytes: number;
 }
 
 /** The rows of a range, without the rows: those went to a sink. */
@@ -41,23 +53,28 @@ export interface RangePage {
  * Looks at a table of a file: how large it is, where it may be cut, and at some of its rows, taken evenly over all of
  * it, each of which it looks at.
  *
- * @param rangeBytes of the file, in each range.
  * @returns null for a table whose rows cannot be read in the order in which they are stored.
  */
 export async function outlineTable(
   connection: SourceConnection,
   plan: TablePlan,
-  rangeBytes: number,
-  samples: number,
+  { rangeBytes, samples, longBytes }: Looking,
   look: LookAt,
 ): Promise<TableOutline | null> {
   return await withRows(connection, plan, async (query, table, btree) => {
-    const perRange = Math.max(1, Math.floor(rangeBytes / table.pages.pageBytes));
-    const { leaves, cuts } = await btree.cuts(perRange);
     return await learning(query, connection, plan, table, new RowList(plan), async () => {
-      const sample = await sampleRows(table, btree, samples, look);
-      const perLeaf = leaves / Math.max(1, sample.leaves);
-      return { rows: sample.cells * perLeaf, bytes: sample.bytes * perLeaf, cuts };
+      const sample = await sampleRows(table, btree, samples, longBytes, look);
+      const { leaves, chosen, rows, bytes, long } = sample;
+      // A leaf with free space is read as a full one is.
+      const leafBytes = Math.max(table.pages.pageBytes, bytes / chosen);
+      const cuts = await btree.cuts(Math.max(1, Math.floor(rangeBytes / leafBytes)));
+      const each = leaves / chosen;
+      return {
+        rows: rows * each,
+        bytes: bytes * each,
+        long: { rows: long.rows * each, bytes: long.bytes * each },
+        cuts,
+      };
     });
   });
 }

@@ -4,6 +4,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
+import { packBounds } from '../../src/load/key-ranges.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { readRange, type RangePage } from '../../src/source/file-scan.js';
@@ -75,7 +76,7 @@ async function readPlan(
   const builder = new BatchBuilder(plan, checksum);
   const one = oneByOne(builder);
   const expected = await readRange(connection, plan, range, bounds, one);
-  const leaves = new LeafRecords(kernel, plan, keys, checksum, undefined);
+  const leaves = new LeafRecords(kernel, plan, packBounds(keys), null, checksum, undefined);
   let whole = 0;
   let single = 0;
   const counting: LeafSink = {
@@ -428,7 +429,7 @@ void describe('odd rows among ordinary ones come one by one:', () => {
     const connection = new NativeConnection(`file:${file}`);
     try {
       const [plan] = await plansOf(connection);
-      const leaves = new LeafRecords(kernel, plan!, [], checksum, undefined);
+      const leaves = new LeafRecords(kernel, plan!, packBounds([]), null, checksum, undefined);
       assert.equal(await readRange(connection, plan!, ALL, ROOMY, leaves), null);
       // Fewer of them are no matter.
       const page = await readRange(connection, plan!, { after: 40, upTo: 60 }, ROOMY, leaves);
@@ -701,7 +702,7 @@ void describe('damaged leaves', () => {
         const [plan] = await plansOf(connection);
         const builder = new BatchBuilder(plan!, checksum);
         const one = oneByOne(builder);
-        const leaves = new LeafRecords(kernel, plan!, [], checksum, undefined);
+        const leaves = new LeafRecords(kernel, plan!, packBounds([]), null, checksum, undefined);
         for (const sink of [one, leaves]) {
           assert.equal(await readRange(connection, plan!, ALL, ROOMY, sink), null);
         }

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { dataPath } from '../../src/cache/layout.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
+import { packBounds } from '../../src/load/key-ranges.js';
 import { LoadHost } from '../../src/load/load-host.js';
 import { Spool } from '../../src/load/spool.js';
 import type { SpoolRef } from '../../src/load/tasks.js';
@@ -50,12 +51,12 @@ async function spoolAll(host: LoadHost, { plan, ref }: Source, spool: SpoolRef):
     plan,
     range: { after: null, upTo: null },
     bounds: ROOMY,
-    keys: [],
+    keys: packBounds([]),
     spool,
   });
   assert.ok(spooled !== null);
   const bytes = Buffer.alloc(spooled.groups.sizes[0]!);
-  new Spool(spool).read(0, [{ offset: spooled.groups.starts[0]!, bytes: bytes.length }], bytes);
+  new Spool(spool).read(0, Float64Array.of(spooled.groups.starts[0]!, bytes.length), bytes);
   const records = readGroup(bytes);
   assert.equal(records.length, spooled.rows);
   return records.map(({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`);
@@ -104,10 +105,7 @@ void describe('the host of loads in a thread', () => {
       source: { session: '', connection: CONNECTION },
       spool: Spool.begin({ dir: 'nowhere', target: TARGET }, 1, 0),
       file: 0,
-      parts: [
-        { offset: 0, bytes: 64 * 1024 * 1024 },
-        { offset: 64 * 1024 * 1024, bytes: 1 },
-      ],
+      parts: Float64Array.of(0, 64 * 1024 * 1024, 64 * 1024 * 1024, 1),
     };
     assert.deepEqual(await host.pack(request), { runs: null });
   });

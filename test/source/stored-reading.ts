@@ -17,6 +17,7 @@ import { TableBtree } from '../../src/source/stored/table-btree.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
+import { packBounds } from '../../src/load/key-ranges.js';
 import { KeySample } from '../../src/load/key-sample.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
@@ -139,9 +140,9 @@ async function readByScan(
   plan: TablePlan,
   bounds: PageBounds,
 ): Promise<Omit<Read, 'pages'> | null> {
-  const rangeBytes = 4096;
+  const looking = { rangeBytes: 4096, samples: 10, longBytes: 1000 };
   const sample = new KeySample();
-  const outline = await outlineTable(connection, plan, rangeBytes, 10, (record, table, end) =>
+  const outline = await outlineTable(connection, plan, looking, (record, table, end) =>
     sample.take(record, table, end),
   );
   if (outline === null) return null;
@@ -162,7 +163,7 @@ async function readByScan(
     const built = await readRange(connection, plan, range, bounds, oneByOne(builder));
     const expected = recordsIn(builder.finish());
     records.push(...expected);
-    const leaves = new LeafRecords(kernel, plan, [], checksum, undefined);
+    const leaves = new LeafRecords(kernel, plan, packBounds([]), null, checksum, undefined);
     const again = await readRange(connection, plan, range, bounds, leaves);
     const { groups, count } = leaves.finish();
     assert.equal(count, expected.length);

@@ -118,11 +118,11 @@ export class BulkFile {
    *   present state.
    */
   write(run: LeafRun, base: number): PlacedRun {
-    const { pageSize, nextPage } = this.#target;
+    const { pageSize } = this.#target;
     if (run.pageSize !== pageSize) {
       throw unusable(this.#path, `its pages have ${pageSize} bytes, not ${run.pageSize}`);
     }
-    if (base < nextPage) throw unusable(this.#path, `page ${base} is in use`);
+    this.#refuseUsed(base);
     const { chunks, references: _, ...outline } = run;
     placeRun(run, base, this.#target.transaction);
     let at = base * run.pageSize;
@@ -133,8 +133,22 @@ export class BulkFile {
     return { ...outline, base };
   }
 
+  /**
+   * Writes pages that have their numbers and their transaction, the first of them `base`, as {@link write} does.
+   *
+   * @throws {CacheError} as that does.
+   */
+  writePages(pages: Uint8Array, base: number): void {
+    this.#refuseUsed(base);
+    writeFully(this.#fd, this.#path, pages, base * this.#target.pageSize);
+  }
+
   close(): void {
     closeSync(this.#fd);
+  }
+
+  #refuseUsed(page: number): void {
+    if (page < this.#target.nextPage) throw unusable(this.#path, `page ${page} is in use`);
   }
 }
 

@@ -62,6 +62,11 @@ export class BulkTree {
     for (const run of runs) if (run.entries > 0) this.#add(run);
   }
 
+  /** Adds overflow pages that are of no run, though references in runs are to them. */
+  addOverflow(pages: readonly PageRange[]): void {
+    this.#ranges.push(...pages);
+  }
+
   /** What is told of a tree with entries. Nothing can be added afterwards. */
   finish(): Tree {
     const branches = this.#branches.finish();

@@ -23,6 +23,10 @@ export interface KernelExports {
   setBounds(table: number, count: number): void;
   setRowids(hasAfter: number, after: bigint, upTo: bigint): void;
   setLimit(end: number): void;
+  setValues(from: number, end: number, pageBytes: number, largestNode: number): void;
+  valueBytes(): number;
+  movedBytes(): number;
+  placeValues(page: bigint, transaction: bigint): void;
   begin(at: number, sizes: number, ranges: number): void;
   recordsEnd(): number;
   recordCount(): number;

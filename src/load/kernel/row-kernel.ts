@@ -1,3 +1,4 @@
+import { largestNode } from '../../cache/lmdb-format.js';
 import type { TablePlan } from '../../source/plan.js';
 import { cellCount } from '../../source/stored/btree-page.js';
 import { REQUEST_BYTES } from '../../source/stored/database-pages.js';
@@ -5,10 +6,13 @@ import { cellsOverlap, type Leaves } from '../../source/stored/leaf-scan.js';
 import { ROWID_FIELD } from '../../source/stored/stored-table.js';
 import type { Rowid } from '../../source/stored/varint.js';
 import { MAX_KEY_BYTES } from '../../transform/key-codec.js';
+import type { KeyBounds } from '../key-ranges.js';
 import { Places, type Kernel, type KernelExports } from './kernel.js';
 
 /** Of a record: two bytes of its key's size, two of its range, four of the size of key and value. */
 const HEADER_BYTES = 8;
+/** Pages of long values that wait. Those for which there is no room are spooled. */
+const VALUE_PAGES_BYTES = 2 * 1024 * 1024;
 /** Of a bound: eight that sort as it does, its address, its size. */
 const BOUND_BYTES = 16;
 /** What the records of rows take at most, beyond four times what the rows do. */
@@ -30,6 +34,7 @@ interface Layout {
   readonly sizes: number;
   readonly starts: number;
   readonly pages: number;
+  readonly values: number;
   readonly records: number;
 }
 
@@ -39,6 +44,8 @@ export interface Groups {
   readonly bytes: Buffer;
   /** Bytes of each range's group. */
   readonly sizes: readonly number[];
+  /** Bytes of all keys and values, wherever they are. */
+  readonly contentBytes: number;
 }
 
 /**
@@ -48,7 +55,7 @@ export interface Groups {
 export class RowKernel {
   readonly #kernel: Kernel;
   readonly #wasm: KernelExports;
-  #layout: Layout = { fields: 0, bounds: 0, sizes: 0, starts: 0, pages: 0, records: 0 };
+  #layout: Layout = { fields: 0, bounds: 0, sizes: 0, starts: 0, pages: 0, values: 0, records: 0 };
   #ranges = 0;
   #keyFields = 0;
 
@@ -78,22 +85,35 @@ export class RowKernel {
   /**
    * Begins with rows of a plan, without any.
    *
-   * @param bounds keys at which ranges begin, all but the first, in strictly ascending order.
+   * @param valuePageSize of the pages of LMDB of which values that need some of their own are made at once, if they are.
    */
-  begin({ columns, key }: TablePlan, bounds: readonly Uint8Array[]): void {
-    this.#ranges = bounds.length + 1;
+  begin({ columns, key }: TablePlan, bounds: KeyBounds, valuePageSize: number | null): void {
+    this.#ranges = bounds.ends.length + 1;
     this.#keyFields = key.length;
-    this.#layOut(columns.length + key.length, bounds);
-    const layout = this.#layout;
-    let at = layout.bounds + BOUND_BYTES * bounds.length;
-    for (const [i, bound] of bounds.entries()) {
-      this.#kernel.bytes.set(bound, at);
-      this.#kernel.bytes.writeUInt32LE(at, layout.bounds + BOUND_BYTES * i + 8);
-      this.#kernel.bytes.writeUInt32LE(bound.length, layout.bounds + BOUND_BYTES * i + 12);
-      at += bound.length;
-    }
-    this.#wasm.setBounds(layout.bounds, bounds.length);
-    this.#wasm.begin(layout.records, layout.sizes, this.#ranges);
+    const valueBytes = valuePageSize === null ? 0 : VALUE_PAGES_BYTES;
+    this.#layOut(columns.length + key.length, bounds, valueBytes);
+    this.#setBounds(bounds);
+    const { values, records, sizes } = this.#layout;
+    const pageSize = valuePageSize ?? 0;
+    this.#wasm.setValues(values, values + valueBytes, pageSize, largestNode(pageSize));
+    this.#wasm.begin(records, sizes, this.#ranges);
+  }
+
+  /** Bytes of pages of long values that wait for their place. */
+  get valueBytes(): number {
+    return this.#wasm.valueBytes();
+  }
+
+  /**
+   * Gives the pages that wait numbers from `page` on, and their transaction.
+   *
+   * @returns them, in memory that is used again for the next ones.
+   */
+  placeValues(page: number, transaction: number): Buffer {
+    const { values } = this.#layout;
+    const pages = this.#kernel.bytes.subarray(values, values + this.valueBytes);
+    this.#wasm.placeValues(BigInt(page), BigInt(transaction));
+    return pages;
   }
 
   /**
@@ -152,7 +172,7 @@ export class RowKernel {
     this.#wasm.place(keyBytes, record.length);
   }
 
-  /** All records. None must be added afterwards. */
+  /** All records. None must be added afterwards; no values must wait. */
   group(): Groups {
     const { records, sizes, starts } = this.#layout;
     const to = this.#wasm.recordsEnd();
@@ -161,21 +181,36 @@ export class RowKernel {
     this.#wasm.group(to, starts);
     return {
       bytes: this.#kernel.bytes.subarray(to, to + total),
+      contentBytes: total - HEADER_BYTES * this.count + this.#wasm.movedBytes(),
       sizes: Array.from({ length: this.#ranges }, (_, range) =>
         this.#kernel.bytes.readUInt32LE(sizes + 4 * range),
       ),
     };
   }
 
-  #layOut(fieldCount: number, bounds: readonly Uint8Array[]): void {
-    const boundBytes = bounds.reduce((sum, { length }) => sum + length, 0);
+  #setBounds({ bytes, ends }: KeyBounds): void {
+    const table = this.#layout.bounds;
+    const keys = table + BOUND_BYTES * ends.length;
+    const memory = this.#kernel.bytes;
+    memory.set(bytes, keys);
+    let start = 0;
+    for (const [i, end] of ends.entries()) {
+      memory.writeUInt32LE(keys + start, table + BOUND_BYTES * i + 8);
+      memory.writeUInt32LE(end - start, table + BOUND_BYTES * i + 12);
+      start = end;
+    }
+    this.#wasm.setBounds(table, ends.length);
+  }
+
+  #layOut(fieldCount: number, { bytes, ends }: KeyBounds, valueBytes: number): void {
     const places = new Places(this.#wasm.heapBase());
     this.#layout = {
       fields: places.take(4 * fieldCount),
-      bounds: places.take(BOUND_BYTES * bounds.length + boundBytes),
+      bounds: places.take(BOUND_BYTES * ends.length + bytes.length),
       sizes: places.take(4 * this.#ranges),
       starts: places.take(4 * this.#ranges),
       pages: places.take(REQUEST_BYTES),
+      values: places.take(valueBytes),
       records: places.end,
     };
     this.#kernel.reserve(places.end);

@@ -115,10 +115,15 @@ export async function scanRows(
 }
 
 export interface SampledRows {
-  /** Leaves that were looked at, the cells in them, and the bytes of these. */
+  /** Of the table. */
   readonly leaves: number;
-  readonly cells: number;
+  /** Leaves that were looked at: one at least. */
+  readonly chosen: number;
+  /** The rows in these, and the bytes of their records. */
+  readonly rows: number;
   readonly bytes: number;
+  /** The same of the long ones among them. */
+  readonly long: { readonly rows: number; readonly bytes: number };
 }
 
 /**
@@ -131,36 +136,42 @@ export type LookAt = (record: StoredRecord, table: StoredTable, end: number) => 
 /**
  * Looks at the first row of some leaves, taken evenly over the table.
  *
+ * @param longBytes a row of more is a long one.
  * @throws as {@link scanRows}.
  */
 export async function sampleRows(
   table: StoredTable,
   btree: TableBtree,
   samples: number,
+  longBytes: number,
   look: LookAt,
 ): Promise<SampledRows> {
   const all = await btree.leavesBetween(null, null);
   const step = Math.max(1, all.length / samples);
   const chosen: number[] = [];
   for (let at = 0; at < all.length; at += step) chosen.push(all[Math.floor(at)]!);
-  const sampler = new LeafSampler(table, look);
+  const sampler = new LeafSampler(table, longBytes, look);
   for (let from = 0; from < chosen.length; from += table.pages.requestPages) {
     const some = chosen.slice(from, from + table.pages.requestPages);
     sampler.take(await table.pages.read(some), some.length);
   }
-  return { leaves: chosen.length, cells: sampler.cells, bytes: sampler.bytes };
+  const { rows, bytes, long } = sampler;
+  return { leaves: all.length, chosen: chosen.length, rows, bytes, long };
 }
 
 class LeafSampler {
   readonly #table: StoredTable;
+  readonly #longBytes: number;
   readonly #look: LookAt;
   readonly #record = new StoredRecord();
   readonly #cell = newCell();
-  cells = 0;
+  readonly long = { rows: 0, bytes: 0 };
+  rows = 0;
   bytes = 0;
 
-  constructor(table: StoredTable, look: LookAt) {
+  constructor(table: StoredTable, longBytes: number, look: LookAt) {
     this.#table = table;
+    this.#longBytes = longBytes;
     this.#look = look;
   }
 
@@ -169,11 +180,15 @@ class LeafSampler {
     for (let i = 0; i < leaves; i++) {
       const start = i * pageBytes;
       const count = leafCells(pages, start, pageBytes);
-      this.cells += count;
+      this.rows += count;
       for (let j = 0; j < count; j++) {
         const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
         const { at, payloadBytes, localBytes } = this.#cell;
         this.bytes += payloadBytes;
+        if (payloadBytes > this.#longBytes) {
+          this.long.rows++;
+          this.long.bytes += payloadBytes;
+        }
         // What is in its record can only be told where all of its header is in the page.
         if (j > 0 || readSize(pages, at) > localBytes) continue;
         this.#record.parse(pages, at, payloadBytes, rowid);

@@ -22,33 +22,26 @@ export async function gather(
   pages: DatabasePages,
   records: readonly ScatteredRecord[],
 ): Promise<Buffer[]> {
-  // Memory for all: for each of its own, the garbage collector would have to run again and again.
-  const memory = Buffer.allocUnsafeSlow(records.reduce((sum, each) => sum + each.payloadBytes, 0));
-  let at = 0;
-  const chains = records.map((record) => {
-    return new Chain(record, memory.subarray(at, (at += record.payloadBytes)), pages);
-  });
+  const chains = new Chains(pages, records);
   for (;;) {
-    const wanted: number[] = [];
-    const asked: { readonly chain: Chain; readonly from: number; readonly count: number }[] = [];
-    for (const chain of chains) {
-      const room = pages.requestPages - wanted.length;
-      const count = Math.min(chain.wanted, room);
-      if (count === 0) continue;
-      asked.push({ chain, from: wanted.length, count });
-      for (let i = 0; i < count; i++) wanted.push(chain.next + i);
-    }
-    if (wanted.length === 0) return chains.map(({ bytes }) => bytes);
-    const found = await readGuessed(pages, wanted, asked);
-    for (const { chain, from, count } of asked) chain.take(found, from, count);
+    const wanted = chains.ask();
+    if (wanted.length === 0) return chains.records;
+    chains.take(await readGuessed(pages, wanted, chains.asked));
   }
+}
+
+/** Pages that a chain asked for: so many, from one place on in the list of all. */
+interface Asked {
+  readonly chain: Chain;
+  readonly from: number;
+  count: number;
 }
 
 /** Reads pages of which only the first of each run is known to exist. */
 async function readGuessed(
   pages: DatabasePages,
   wanted: readonly number[],
-  asked: { readonly from: number; count: number }[],
+  asked: readonly Asked[],
 ): Promise<Buffer> {
   try {
     return await pages.read(wanted);
@@ -65,6 +58,55 @@ async function readGuessed(
     found.copy(spread, run.from * pages.pageBytes, start, start + pages.pageBytes);
   });
   return spread;
+}
+
+/** The chains of some records. Its loops are not in an asynchronous function: that would be compiled again and again. */
+class Chains {
+  readonly #chains: Chain[] = [];
+  readonly #requestPages: number;
+  /** The first that may have pages to come. */
+  #first = 0;
+  /** What was asked for last. */
+  asked: Asked[] = [];
+
+  constructor(pages: DatabasePages, records: readonly ScatteredRecord[]) {
+    this.#requestPages = pages.requestPages;
+    let size = 0;
+    for (const { payloadBytes } of records) size += payloadBytes;
+    // Memory for all: for each of its own, the garbage collector would have to run again and again.
+    const memory = Buffer.allocUnsafeSlow(size);
+    let at = 0;
+    for (const record of records) {
+      const end = at + record.payloadBytes;
+      this.#chains.push(new Chain(record, memory.subarray(at, end), pages));
+      at = end;
+    }
+  }
+
+  get records(): Buffer[] {
+    return this.#chains.map(({ bytes }) => bytes);
+  }
+
+  /** The pages to read next: none when all records are whole. */
+  ask(): number[] {
+    const chains = this.#chains;
+    const wanted: number[] = [];
+    this.asked = [];
+    while (this.#first < chains.length && chains[this.#first]!.wanted === 0) this.#first++;
+    for (let i = this.#first; i < chains.length && wanted.length < this.#requestPages; i++) {
+      const chain = chains[i]!;
+      const count = Math.min(chain.wanted, this.#requestPages - wanted.length);
+      if (count === 0) continue;
+      this.asked.push({ chain, from: wanted.length, count });
+      for (let j = 0; j < count; j++) wanted.push(chain.next + j);
+    }
+    return wanted;
+  }
+
+  /** Takes the pages that were asked for, one behind the other. */
+  take(pages: Buffer): void {
+    for (const { chain, from, count } of this.asked) chain.take(pages, from, count);
+  }
 }
 
 class Chain {

@@ -85,13 +85,13 @@ export class TableBtree {
   }
 
   /** Rowids that cut the table into ranges of so many leaves each: the last row of each range but the last one. */
-  async cuts(leaves: number): Promise<{ readonly leaves: number; readonly cuts: Rowid[] }> {
+  async cuts(leaves: number): Promise<Rowid[]> {
     const height = await this.#findHeight();
     let level = [this.#root];
     for (let depth = 1; depth < height; depth++) {
       level = await this.#childrenBetween(level, null, null);
     }
-    if (height === 0) return { leaves: 1, cuts: [] };
+    if (height === 0) return [];
     await this.#load(this.#missing(Uint32Array.from(level)), Uint32Array.from(level));
     const cuts: Rowid[] = [];
     let count = 0;
@@ -103,7 +103,7 @@ export class TableBtree {
         if (i < keys.length && count >= (cuts.length + 1) * leaves) cuts.push(keys[i]!);
       }
     }
-    return { leaves: count, cuts };
+    return cuts;
   }
 
   async #childrenBetween(
@@ -116,14 +116,23 @@ export class TableBtree {
     for (let from = 0; from < level.length; from += requestPages) {
       const some = Uint32Array.from(level.slice(from, from + requestPages));
       await this.#load(this.#missing(some), some);
-      for (const number of some) {
-        const interior = this.#interiors.get(number)!;
-        const first = after === null ? 0 : childBehind(interior, after);
-        const last = upTo === null ? interior.keys.length : childAt(interior, upTo);
-        for (let i = first; i <= last; i++) children.push(interior.children[i]!);
-      }
+      this.#addChildren(some, after, upTo, children);
     }
     return children;
+  }
+
+  #addChildren(
+    level: Uint32Array,
+    after: Rowid | null,
+    upTo: Rowid | null,
+    children: number[],
+  ): void {
+    for (const number of level) {
+      const interior = this.#interiors.get(number)!;
+      const first = after === null ? 0 : childBehind(interior, after);
+      const last = upTo === null ? interior.keys.length : childAt(interior, upTo);
+      for (let i = first; i <= last; i++) children.push(interior.children[i]!);
+    }
   }
 
   /**

@@ -9,6 +9,8 @@ import {
   writeReal,
   writeTextHeader,
 } from './msgpack';
+import { mayMove, moveValue, placeValuePages } from './long-values';
+import { HEADER_BYTES, sizeOf, writeElsewhereHeader, writeHeader } from './spooled-record';
 import {
   fieldCount,
   parseRecord,
@@ -32,6 +34,7 @@ export {
   setPages,
   setRun,
 } from './leaf-run';
+export { movedBytes, setValues, valueBytes } from './long-values';
 export { countRecords, largestRecord, sortRecords } from './sort';
 export { setBounds };
 
@@ -43,8 +46,6 @@ export { setBounds };
  * NULL or a REAL in a key, INTEGERs beyond 2^53 there, TEXT that is not UTF-8, and all that cannot be.
  */
 
-/** Bytes before a record's key: 16 bits of the key's size, 16 of its range, 32 of the size of key and value. */
-const HEADER_BYTES: usize = 8;
 const CHECKSUM_BYTES: usize = 8;
 
 const LEAF_TABLE_PAGE: u8 = 0x0d;
@@ -73,6 +74,8 @@ let upTo: i64 = 0;
 // The records so far.
 let records: usize = 0;
 let out: usize = 0;
+/** The first record whose value may be on a page that has no place yet. */
+let unplaced: usize = 0;
 let limit: usize = 0;
 /** For each range the bytes of its records, as 32-bit numbers. */
 let sizes: usize = 0;
@@ -126,6 +129,7 @@ export function setRowids(isBounded: bool, first: i64, last: i64): void {
 export function begin(at: usize, table: usize, rangeCount: u32): void {
   records = at;
   out = at;
+  unplaced = at;
   sizes = table;
   ranges = rangeCount;
   count = 0;
@@ -220,6 +224,12 @@ export function place(keyBytes: u32, size: u32): void {
   finishRecord(keyBytes, size);
 }
 
+/** Gives the pages of long values that wait their places, from a page on. They have to be written before other rows come. */
+export function placeValues(page: u64, transaction: u64): void {
+  placeValuePages(unplaced, out, page, transaction);
+  unplaced = out;
+}
+
 /**
  * Copies all records, grouped by their ranges.
  *
@@ -233,7 +243,7 @@ export function group(to: usize, starts: usize): void {
     next += load<u32>(sizes + 4 * range);
   }
   for (let at = records; at < out;) {
-    const size = HEADER_BYTES + load<u32>(at, 4);
+    const size = HEADER_BYTES + sizeOf(at);
     const start = starts + 4 * <usize>load<u16>(at, 2);
     const target: usize = load<u32>(start);
     memory.copy(target, at, size);
@@ -291,10 +301,11 @@ function writeRow(to: usize, id: i64): usize {
 
 function finishRecord(keyBytes: u32, size: u32): void {
   const range = rangeOf(out + HEADER_BYTES, keyBytes);
-  store<u16>(out, <u16>keyBytes);
-  store<u16>(out, <u16>range, 2);
-  store<u32>(out, size, 4);
-  const total = HEADER_BYTES + size;
+  if (mayMove(size, keyBytes)) {
+    moveValue(out, keyBytes, size);
+    writeElsewhereHeader(out, keyBytes, range);
+  } else writeHeader(out, keyBytes, range, size);
+  const total = HEADER_BYTES + sizeOf(out);
   const sum = sizes + 4 * range;
   store<u32>(sum, load<u32>(sum) + <u32>total);
   out += total;

@@ -1,19 +1,29 @@
 import { copyBytes } from './bytes';
-import { ENTRY_BYTES, HEADER_BYTES } from './sort';
+import {
+  AT_PAGE_FLAGS,
+  AT_PAGE_PAD,
+  NODE_HEADER_BYTES,
+  OVERFLOW_REFERENCE_BYTES,
+  overflowPagesOf,
+  PAGE_HEADER_BYTES,
+  writeOverflow,
+} from './lmdb-pages';
+import { ENTRY_BYTES } from './sort';
+import {
+  HEADER_BYTES,
+  isElsewhere,
+  keyBytesOf,
+  referenceElsewhere,
+  sizeOf,
+  valueBytesElsewhere,
+} from './spooled-record';
 
 /** Sorted records to pages of LMDB, the same that `LeafRunBuilder` makes: see there, and `lmdb-format.ts`. */
 
-const PAGE_HEADER_BYTES: usize = 24;
-const AT_PAGE_PAD: usize = 16;
-const AT_PAGE_FLAGS: usize = 18;
 const AT_LOWER: usize = 20;
 const AT_UPPER: usize = 22;
-const AT_OVERFLOW_PAGES: usize = 20;
 const IS_LEAF: u16 = 0x02;
-const IS_OVERFLOW: u16 = 0x04;
-const NODE_HEADER_BYTES: usize = 8;
 const IS_BIG: u16 = 0x01;
-const OVERFLOW_REFERENCE_BYTES: usize = 24;
 
 let pageBytes: usize = 0;
 let largestNode: usize = 0;
@@ -42,6 +52,8 @@ let upper: usize = 0;
 let keyBytes: usize = 0;
 let valueBytes: usize = 0;
 let isBig: bool = false;
+/** Whether the value is on its pages already. */
+let isMoved: bool = false;
 let nodeBytes: usize = 0;
 
 /**
@@ -116,10 +128,11 @@ export function packRun(from: usize, end: usize): usize {
 
 /** Finds out how the record is stored. */
 function measure(record: usize): void {
-  keyBytes = load<u16>(record);
-  valueBytes = <usize>load<u32>(record, 4) - keyBytes;
+  keyBytes = keyBytesOf(record);
+  isMoved = isElsewhere(record);
+  valueBytes = isMoved ? valueBytesElsewhere(record) : sizeOf(record) - keyBytes;
   const whole = NODE_HEADER_BYTES + keyBytes + valueBytes;
-  isBig = whole > largestNode;
+  isBig = isMoved || whole > largestNode;
   const exact = isBig ? NODE_HEADER_BYTES + keyBytes + OVERFLOW_REFERENCE_BYTES : whole;
   nodeBytes = exact + (exact & 1);
 }
@@ -130,11 +143,7 @@ function needsLeaf(): bool {
 
 /** Pages that the run needs for the record. */
 function morePages(): usize {
-  return (needsLeaf() ? 1 : 0) + (isBig ? overflowPagesOf(valueBytes) : 0);
-}
-
-function overflowPagesOf(bytes: usize): usize {
-  return (PAGE_HEADER_BYTES - 1 + bytes) / pageBytes + 1;
+  return (needsLeaf() ? 1 : 0) + (isBig && !isMoved ? overflowPagesOf(valueBytes, pageBytes) : 0);
 }
 
 function addRecord(record: usize, before: usize): void {
@@ -151,15 +160,17 @@ function addRecord(record: usize, before: usize): void {
   // What follows overwrites it but for the byte that makes the node's size even.
   store<u8>(node + nodeBytes - 1, 0);
   if (isBig) {
+    const reference = node + NODE_HEADER_BYTES + keyBytes;
     copyBytes(node + NODE_HEADER_BYTES, key, keyBytes);
-    addBig(node + NODE_HEADER_BYTES + keyBytes, key + keyBytes, valueBytes);
+    if (isMoved) addMoved(reference, referenceElsewhere(record));
+    else addBig(reference, key + keyBytes, valueBytes);
   } else copyBytes(node + NODE_HEADER_BYTES, key, keyBytes + valueBytes);
 }
 
 /** The bytes of a key that tell it from the one before. */
 function separatorOf(key: usize, before: usize): usize {
   const other = before + HEADER_BYTES;
-  const most = min(keyBytes, <usize>load<u16>(before));
+  const most = min(keyBytes, keyBytesOf(before));
   let common: usize = 0;
   while (common < most && load<u8>(key + common) == load<u8>(other + common)) common++;
   return min(keyBytes, common + 1);
@@ -189,13 +200,7 @@ function sealLeaf(): void {
 
 /** Puts a value on pages of its own, and what refers to it into the leaf. */
 function addBig(reference: usize, value: usize, bytes: usize): void {
-  const pages = overflowPagesOf(bytes);
-  const first = run + runBytes;
-  store<u16>(first, 0, AT_PAGE_PAD);
-  store<u16>(first, IS_OVERFLOW, AT_PAGE_FLAGS);
-  store<u32>(first, <u32>pages, AT_OVERFLOW_PAGES);
-  memory.copy(first + PAGE_HEADER_BYTES, value, bytes);
-  memory.fill(first + PAGE_HEADER_BYTES + bytes, 0, pages * pageBytes - PAGE_HEADER_BYTES - bytes);
+  const pages = writeOverflow(run + runBytes, value, bytes, pageBytes);
   const entry = references + 12 * referenceCount++;
   store<u32>(entry, 0);
   store<u32>(entry, <u32>(reference - run), 4);
@@ -203,4 +208,9 @@ function addBig(reference: usize, value: usize, bytes: usize): void {
   store<u64>(reference, <u64>pages, 16);
   overflowPages += <u32>pages;
   runBytes += pages * pageBytes;
+}
+
+function addMoved(reference: usize, from: usize): void {
+  memory.copy(reference, from, OVERFLOW_REFERENCE_BYTES);
+  overflowPages += load<u32>(from, 16);
 }

@@ -1,5 +1,6 @@
 import { compareBytes, sortableWord } from './bytes';
 import { MAX_KEY_BYTES } from './key';
+import { ELSEWHERE_BYTES, HEADER_BYTES, isElsewhere, keyBytesOf, sizeOf } from './spooled-record';
 
 /**
  * Sorts spooled records by their keys. An entry is a number of 64 bits, which is what follows in its key on what all keys
@@ -7,8 +8,6 @@ import { MAX_KEY_BYTES } from './key';
  */
 
 export const ENTRY_BYTES: usize = 16;
-/** Before a record's key: 16 bits of the key's size, 16 that do not matter here, 32 of the size of key and value. */
-export const HEADER_BYTES: usize = 8;
 /** Up to here entries are put in order one by one. */
 const FEW: usize = 8;
 
@@ -24,15 +23,16 @@ export function largestRecord(): u32 {
 export function countRecords(from: usize, end: usize): i32 {
   let count: i32 = 0;
   const first = from + HEADER_BYTES;
-  shared = from == end ? 0 : keyBytes(from);
+  shared = from == end ? 0 : keyBytesOf(from);
   largest = 0;
   for (let at = from; at < end; count++) {
     if (end - at < HEADER_BYTES) return -1;
-    const size = load<u32>(at, 4);
-    const key = <usize>keyBytes(at);
+    const size = sizeOf(at);
+    const key = keyBytesOf(at);
+    if (key > MAX_KEY_BYTES || key > size || size > end - at - HEADER_BYTES) return -1;
+    if (isElsewhere(at) && size - key != ELSEWHERE_BYTES) return -1;
     at += HEADER_BYTES;
-    if (key > MAX_KEY_BYTES || key > size || <usize>size > end - at) return -1;
-    largest = max(largest, size);
+    largest = max(largest, <u32>size);
     const most = min(shared, key);
     let same: usize = 0;
     while (same < most && load<u8>(at + same) == load<u8>(first + same)) same++;
@@ -50,9 +50,9 @@ export function countRecords(from: usize, end: usize): i32 {
  */
 export function sortRecords(from: usize, end: usize, entries: usize, spare: usize): usize {
   let last = entries;
-  for (let at = from; at < end; at += HEADER_BYTES + load<u32>(at, 4)) {
+  for (let at = from; at < end; at += HEADER_BYTES + sizeOf(at)) {
     const key = at + HEADER_BYTES;
-    store<u64>(last, sortableWord(key + shared, key + keyBytes(at)));
+    store<u64>(last, sortableWord(key + shared, key + keyBytesOf(at)));
     store<u32>(last, <u32>at, 8);
     last += ENTRY_BYTES;
   }
@@ -63,10 +63,6 @@ export function sortRecords(from: usize, end: usize, entries: usize, spare: usiz
   return sorted;
 }
 
-function keyBytes(record: usize): u32 {
-  return load<u16>(record);
-}
-
 function isBefore(a: usize, b: usize): bool {
   const x = load<u64>(a);
   const y = load<u64>(b);
@@ -74,7 +70,7 @@ function isBefore(a: usize, b: usize): bool {
 }
 
 function keyIsBefore(a: usize, b: usize): bool {
-  return compareBytes(a + HEADER_BYTES, keyBytes(a), b + HEADER_BYTES, keyBytes(b)) < 0;
+  return compareBytes(a + HEADER_BYTES, keyBytesOf(a), b + HEADER_BYTES, keyBytesOf(b)) < 0;
 }
 
 /** Merges ever longer runs, from one memory into the other. */
