@@ -140,6 +140,11 @@ export class Environment {
     if (databases > 0) makeRoom(this.#dir, ENVIRONMENT_ROOM + databases * DATABASE_ROOM);
   }
 
+  /** The number of the last transaction that any process committed. */
+  get lastTransaction(): number {
+    return (this.#root.getStats() as { lastTxnId: number }).lastTxnId;
+  }
+
   /** Runs `write` in one transaction. The block must be synchronous and return nothing that waits. */
   transaction<T>(write: () => T): T {
     try {

@@ -35,7 +35,7 @@ export class LoadHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
   /** One for each task under way: tasks of two sessions take turns whenever one waits for its source. */
-  readonly #kernels: Kernels;
+  readonly kernels: Kernels;
   #spare: SpareMemory | undefined;
 
   constructor(
@@ -45,7 +45,7 @@ export class LoadHost {
   ) {
     this.#checksum = checksum;
     this.#on = on;
-    this.#kernels = new Kernels(kernelFile);
+    this.kernels = new Kernels(kernelFile);
   }
 
   async outline({ source, plan, looking }: Request<'outline'>): Response<'outline'> {
@@ -87,7 +87,7 @@ export class LoadHost {
       return { spooled };
     };
     return await this.#on(source, async (connection) => {
-      return await this.#kernels.use(async (kernel) => {
+      return await this.kernels.use(async (kernel) => {
         const values = new ValueWriter(spool);
         try {
           return await work(connection, kernel, values);
@@ -106,7 +106,7 @@ export class LoadHost {
       return { runs: kernel.sort() ? writeRuns(spool, kernel.runs(spool.target.pageSize)) : null };
     };
     return await this.#on(source, async () => {
-      return await this.#kernels.use(async (kernel) => await work(new PageKernel(kernel)));
+      return await this.kernels.use(async (kernel) => await work(new PageKernel(kernel)));
     });
   }
 }

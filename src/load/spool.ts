@@ -15,6 +15,21 @@ import type { SpooledGroups, SpoolRef } from './tasks.js';
  * file: when all of a file has become pages, its segments are there for other pages.
  */
 
+const HEADER_BYTES = 8;
+
+/** Visits records as they are spooled, all of them whole. */
+export function eachSpooled(
+  bytes: Buffer,
+  visit: (keyStart: number, valueStart: number, end: number) => void,
+): void {
+  for (let at = 0; at < bytes.length;) {
+    const keyStart = at + HEADER_BYTES;
+    const end = keyStart + bytes.readUInt32LE(at + 4);
+    visit(keyStart, keyStart + bytes.readUInt16LE(at), end);
+    at = end;
+  }
+}
+
 /** The file of a spool in which a range's records are. */
 export function fileOfRange(range: number, ranges: number, files: number): number {
   return Math.floor((range * files) / ranges);

@@ -80,6 +80,7 @@ export class ReaderHost {
           async (connection, signal) =>
             await work(connection, signal, () => this.#newRetries(source.session, connection)),
         ),
+      this.load.kernels,
     );
   }
 

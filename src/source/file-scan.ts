@@ -47,6 +47,8 @@ export interface RangePage {
   /** Rows that the source gave. */
   readonly sourceRows: number;
   readonly rest: RowidRange | null;
+  /** `PRAGMA data_version` in the snapshot: says on one connection whether others have committed. Null where it cannot. */
+  readonly version: number | null;
 }
 
 /**
@@ -102,6 +104,7 @@ export async function readRange(
       rejected,
       sourceRows: scanned.rows + sql.sourceRows,
       rest: scanned.rest,
+      version: connection.stored?.version ?? null,
     };
   });
 }

@@ -5,10 +5,12 @@ import { keyText } from './row-keys.js';
 import { KEYS_PER_STATEMENT } from './key-condition.js';
 import { newSums } from './seen-keys.js';
 import type { TableProgress } from './state-file.js';
-import type { TableFindings } from './table-findings.js';
+import { StoredComparison } from './stored-comparison.js';
+import type { Repaired, TableFindings } from './table-findings.js';
 import type {
   CompareBy,
   ComparedPage,
+  Findings,
   KeySums,
   PendingRefs,
   RowRepairs,
@@ -71,7 +73,8 @@ export class RowComparison {
     const { plan } = this.#target;
     if (!this.#rowsDone) {
       const inRanges = plan.inKeyOrder && canSplit(plan) && !this.#context.budget.isBounded;
-      this.#rowsDone = inRanges ? await this.#compareRanges() : await this.#comparePages();
+      if (inRanges) this.#rowsDone = (await this.#compareStored()) || (await this.#compareRanges());
+      else this.#rowsDone = await this.#comparePages();
     }
     return this.#rowsDone && (this.#sums === null || (await this.#compareUnseen(this.#sums)));
   }
@@ -123,6 +126,25 @@ export class RowComparison {
       if (page.exhausted) return false;
       maxRows = Math.min(bounds.maxRows, page.nextMaxRows);
     }
+  }
+
+  /** All rows as they are stored, where that tells. What was found is added in the end, all at once. */
+  async #compareStored(): Promise<boolean> {
+    const { position, after } = this.#place;
+    const isAtStart = position === null && after === null;
+    if (!isAtStart || this.#target.plan.filter !== null) return false;
+    const stored = new StoredComparison(this.#context, this.#target, this.#entries);
+    const rows = await stored.run();
+    if (rows === null) return false;
+    const keys = rows.different.toSorted((a, b) => Buffer.compare(a, b));
+    const looks: Looked[] = [];
+    for (let at = 0; at < keys.length; at += KEYS_PER_LOOK) {
+      looks.push(await this.#lookUp(keys.slice(at, at + KEYS_PER_LOOK), false));
+    }
+    this.#findings.compared(rows.compared, rows.rejected);
+    for (const { found, repaired } of looks) this.#findings.add(found, repaired);
+    this.#rowsDone = true;
+    return true;
   }
 
   /** Several ranges at a time. What the ranges found is added in their order, whichever is done first. */
@@ -283,6 +305,12 @@ export class RowComparison {
   }
 
   async #look(keys: readonly Uint8Array[], onlyExtra: boolean, move: () => void): Promise<void> {
+    const { found, repaired } = await this.#lookUp(keys, onlyExtra);
+    this.#findings.add(found, repaired);
+    move();
+  }
+
+  async #lookUp(keys: readonly Uint8Array[], onlyExtra: boolean): Promise<Looked> {
     const candidates = keys.map((key) => ({ key, seen: undefined }));
     const { pool, bounds, repair, budget, throwIfAborted, onRetries } = this.#context;
     throwIfAborted();
@@ -291,9 +319,14 @@ export class RowComparison {
     budget.spend(found.rows);
     onRetries(found.retries);
     const repaired = await this.#repairer.repair(found, found.differences.missing);
-    this.#findings.add(found, repaired);
-    move();
+    return { found, repaired };
   }
+}
+
+/** What was found at some keys, and what was done about it. */
+interface Looked {
+  readonly found: Findings;
+  readonly repaired: Repaired;
 }
 
 type TakenPage = ComparedPage & RowRepairs;

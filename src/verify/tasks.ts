@@ -4,6 +4,8 @@ import type { ValidatedTable } from '../memory/validation.js';
 import type { ValidationCheck } from '../report.js';
 import type { LogWindow } from '../source/changes.js';
 import type { PageBounds } from '../source/page.js';
+import type { RowidRange } from '../source/stored/leaf-scan.js';
+import type { StoredPageBounds } from '../source/stored/stored-page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { Batch } from '../transform/batch.js';
 import type { DifferenceKind } from './report.js';
@@ -92,6 +94,32 @@ export interface Findings {
   readonly rows: number;
 }
 
+/** Rows of the source, held against the cache as they are stored. */
+export interface StoredRows {
+  /** Rows looked at, and those among them that cannot be cached. */
+  readonly compared: number;
+  readonly rejected: number;
+  /** Rows of whose keys the cache has one. */
+  readonly present: number;
+  /** Keys of rows that are another in the cache, or not there; null where they are many. */
+  readonly different: readonly Uint8Array[] | null;
+  readonly sourceRows: number;
+  readonly bytes: number;
+  /** What is left of the range. */
+  readonly rest: RowidRange | null;
+  /** The thread that has the connection. */
+  readonly thread: number;
+  /**
+   * Of the source: `PRAGMA data_version` on this connection, and instants before and after it was taken, in nanoseconds
+   * of the process's clock.
+   */
+  readonly snapshot: {
+    readonly version: number | null;
+    readonly before: bigint;
+    readonly after: bigint;
+  };
+}
+
 /** What a verify asks of a reader thread. All of it only reads. */
 export interface VerifyTasks {
   readonly inspectCache: {
@@ -99,7 +127,17 @@ export interface VerifyTasks {
     readonly response: {
       readonly tables: readonly InspectedTable[];
       readonly record: SyncRecord | null;
+      /** The number of the last transaction that was committed. */
+      readonly transaction: number;
     };
+  };
+  /** Holds rows against the cache in the order in which a file stores them. Null where they cannot be read so. */
+  readonly compareStored: {
+    readonly request: VerifyTarget & {
+      readonly range: RowidRange;
+      readonly bounds: StoredPageBounds;
+    };
+    readonly response: { readonly rows: StoredRows | null };
   };
   /** Keys of a table in the cache, each so many behind the one before; fewer where the table ends. */
   readonly keysAt: {

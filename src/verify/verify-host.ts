@@ -1,6 +1,9 @@
+import { threadId } from 'node:worker_threads';
 import { hexOf } from '../cache/damage-notes.js';
 import { lmdbError, type BytesDatabase, type Environment } from '../cache/environment.js';
 import { recordIsSound } from '../cache/record.js';
+import type { Kernels } from '../load/kernel/kernel.js';
+import { RowKernel } from '../load/kernel/row-kernel.js';
 import type { GenerationRef, SourceRef, SpareMemory } from '../pipeline/messages.js';
 import { validateMemory } from '../memory/validation.js';
 import type { ValidationCheck } from '../report.js';
@@ -11,6 +14,7 @@ import { RowTally } from '../source/row-tally.js';
 import type { Checksum } from '../transform/checksum.js';
 import { compareCount } from './compare-count.js';
 import { comparePage } from './compare-page.js';
+import { compareStored } from './compare-stored.js';
 import { checkEntries, countEntries, danglingEntries } from './index-check.js';
 import { checkNewest } from './newest-check.js';
 import { keyValues } from './row-keys.js';
@@ -34,11 +38,13 @@ const KEYS = 1000;
 export class VerifyHost {
   readonly #checksum: Checksum;
   readonly #on: OnConnection;
+  readonly #kernels: Kernels;
   readonly #environments = new Map<string, Environment>();
   #spare: SpareMemory | undefined;
 
-  constructor(checksum: Checksum, on: OnConnection) {
+  constructor(checksum: Checksum, on: OnConnection, kernels: Kernels) {
     this.#checksum = checksum;
+    this.#kernels = kernels;
     this.#on = on;
   }
 
@@ -55,7 +61,8 @@ export class VerifyHost {
           indexEntries: entryCount(environment.indexes(table.id)),
         };
       });
-      return { tables, record: environment.syncRecord() };
+      const { lastTransaction: transaction } = environment;
+      return { tables, record: environment.syncRecord(), transaction };
     });
   }
 
@@ -100,6 +107,16 @@ export class VerifyHost {
       const isLarge = compared.spare.arena.byteLength > 2 * request.bounds.maxBytes;
       if (!isLarge) this.#spare = compared.spare;
       return { ...compared.page, retries: retries() };
+    });
+  }
+
+  async compareStored(request: Request<'compareStored'>): Response<'compareStored'> {
+    const { range, bounds } = request;
+    return await this.#looking(request, async (target) => {
+      return await this.#kernels.use(async (kernel) => {
+        const found = await compareStored(target, new RowKernel(kernel), range, bounds);
+        return { rows: found && { ...found, thread: threadId } };
+      });
     });
   }
 

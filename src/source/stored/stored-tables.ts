@@ -18,6 +18,11 @@ export class StoredTables {
     this.#remembers = remembers;
   }
 
+  /** `PRAGMA data_version` in the snapshot for which a table was opened last; null where others cannot be compared with it. */
+  get version(): number | null {
+    return this.#remembers ? this.#version : null;
+  }
+
   /**
    * A plan's table, or null where its rows are to be read by SQL.
    *
