@@ -5,6 +5,12 @@ import { StoredFormError } from './stored-form-error.js';
 /** Bytes of pages asked for at once, at most: driver and allocator are at their best with answers of some 100 KiB. */
 export const REQUEST_BYTES = 256 * 1024;
 
+interface FileShape {
+  readonly pageBytes: number;
+  readonly usableBytes: number;
+  readonly pageCount: number;
+}
+
 /**
  * The pages of a SQLite file as they are stored, out of SQLite's own pager: inside a transaction they are those of its
  * snapshot, write-ahead log and decryption included (https://www.sqlite.org/dbpage.html).
@@ -15,25 +21,35 @@ export class DatabasePages {
   readonly usableBytes: number;
   /** Pages that one request is meant to ask for. */
   readonly requestPages: number;
+  /** Pages of the file. */
+  readonly pageCount: number;
   readonly #query: Query;
   readonly #joins: boolean;
 
-  private constructor(query: Query, pageBytes: number, usableBytes: number, joins: boolean) {
+  private constructor(
+    query: Query,
+    { pageBytes, usableBytes, pageCount }: FileShape,
+    joins: boolean,
+  ) {
     this.#query = query;
     this.pageBytes = pageBytes;
     this.usableBytes = usableBytes;
+    this.pageCount = pageCount;
     this.#joins = joins;
     this.requestPages = Math.max(1, Math.floor(REQUEST_BYTES / pageBytes));
   }
 
   static async open(query: Query, encoding: TextEncoding): Promise<DatabasePages> {
-    const [row] = await query('SELECT data FROM sqlite_dbpage WHERE pgno = 1');
-    const header = row?.[0];
+    const [row] = await query(
+      'SELECT data, (SELECT page_count FROM pragma_page_count) FROM sqlite_dbpage WHERE pgno = 1',
+    );
+    const [header, pageCount] = row ?? [];
     if (!(header instanceof Uint8Array)) throw new StoredFormError('page 1 cannot be read');
     // Joining bytes as text would turn them into the encoding of the database.
     const joins = encoding === 'utf8';
-    const usableBytes = header.byteLength - header[20]!;
-    const pages = new DatabasePages(query, header.byteLength, usableBytes, joins);
+    const pageBytes = header.byteLength;
+    const shape = { pageBytes, usableBytes: pageBytes - header[20]!, pageCount: Number(pageCount) };
+    const pages = new DatabasePages(query, shape, joins);
     await pages.read([1]);
     return pages;
   }

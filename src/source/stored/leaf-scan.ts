@@ -146,17 +146,15 @@ export async function sampleRows(
   longBytes: number,
   look: LookAt,
 ): Promise<SampledRows> {
-  const all = await btree.leavesBetween(null, null);
-  const step = Math.max(1, all.length / samples);
-  const chosen: number[] = [];
-  for (let at = 0; at < all.length; at += step) chosen.push(all[Math.floor(at)]!);
+  const leaves = await btree.countLeaves();
+  const chosen = await btree.chooseLeaves(Math.max(1, leaves / samples));
   const sampler = new LeafSampler(table, longBytes, look);
   for (let from = 0; from < chosen.length; from += table.pages.requestPages) {
     const some = chosen.slice(from, from + table.pages.requestPages);
     sampler.take(await table.pages.read(some), some.length);
   }
   const { rows, bytes, long } = sampler;
-  return { leaves: all.length, chosen: chosen.length, rows, bytes, long };
+  return { leaves, chosen: chosen.length, rows, bytes, long };
 }
 
 class LeafSampler {

@@ -17,8 +17,8 @@ const MAX_KEPT_CHILDREN = 1_000_000;
 
 /** An interior page: child `i` holds the rowids up to `keys[i]`, and the last child those behind. */
 interface Interior {
-  readonly keys: readonly Rowid[];
-  readonly children: readonly number[];
+  readonly keys: Float64Array | readonly Rowid[];
+  readonly children: Uint32Array;
 }
 
 /** The b-tree of a rowid table. Interior pages are kept, so an instance is of one state of the file. */
@@ -75,64 +75,93 @@ export class TableBtree {
    * The numbers of the leaves that hold rows behind one rowid and up to another, in order. A bound of null is the
    * table's end.
    */
-  async leavesBetween(after: Rowid | null, upTo: Rowid | null): Promise<number[]> {
-    const height = await this.#findHeight();
-    let level = [this.#root];
-    for (let depth = 0; depth < height; depth++) {
-      level = await this.#childrenBetween(level, after, upTo);
-    }
-    return level;
+  async leavesBetween(after: Rowid | null, upTo: Rowid | null): Promise<Uint32Array> {
+    return await this.#levelBetween(await this.#findHeight(), after, upTo);
+  }
+
+  async countLeaves(): Promise<number> {
+    let count = 0;
+    await this.#visitParents(({ children }) => {
+      count += children.length;
+    });
+    return Math.max(1, count);
+  }
+
+  /** Every so many-th leaf, from the first one on. */
+  async chooseLeaves(step: number): Promise<Uint32Array> {
+    if ((await this.#findHeight()) === 0) return Uint32Array.of(this.#root);
+    const chosen: number[] = [];
+    let count = 0;
+    await this.#visitParents(({ children }) => {
+      for (const leaf of children) {
+        if (count++ >= Math.floor(chosen.length * step)) chosen.push(leaf);
+      }
+    });
+    return Uint32Array.from(chosen);
   }
 
   /** Rowids that cut the table into ranges of so many leaves each: the last row of each range but the last one. */
   async cuts(leaves: number): Promise<Rowid[]> {
-    const height = await this.#findHeight();
-    let level = [this.#root];
-    for (let depth = 1; depth < height; depth++) {
-      level = await this.#childrenBetween(level, null, null);
-    }
-    if (height === 0) return [];
-    await this.#load(this.#missing(Uint32Array.from(level)), Uint32Array.from(level));
     const cuts: Rowid[] = [];
     let count = 0;
-    for (const number of level) {
-      const { keys, children } = this.#interiors.get(number)!;
+    await this.#visitParents(({ keys, children }) => {
       for (let i = 0; i < children.length; i++) {
         count++;
         // The last child of a page has no key there: its range goes on to the next.
         if (i < keys.length && count >= (cuts.length + 1) * leaves) cuts.push(keys[i]!);
       }
-    }
+    });
     return cuts;
   }
 
-  async #childrenBetween(
-    level: readonly number[],
-    after: Rowid | null,
-    upTo: Rowid | null,
-  ): Promise<number[]> {
-    const children: number[] = [];
-    const { requestPages } = this.#pages;
-    for (let from = 0; from < level.length; from += requestPages) {
-      const some = Uint32Array.from(level.slice(from, from + requestPages));
-      await this.#load(this.#missing(some), some);
-      this.#addChildren(some, after, upTo, children);
-    }
-    return children;
+  /** Visits the pages whose children are the leaves, in order. There is none where the root is a leaf. */
+  async #visitParents(visit: (interior: Interior) => void): Promise<void> {
+    const height = await this.#findHeight();
+    if (height === 0) return;
+    const level = await this.#levelBetween(height - 1, null, null);
+    await this.#visit(level, visit);
   }
 
-  #addChildren(
+  async #levelBetween(
+    depth: number,
+    after: Rowid | null,
+    upTo: Rowid | null,
+  ): Promise<Uint32Array> {
+    let level = Uint32Array.of(this.#root);
+    for (let i = 0; i < depth; i++) level = await this.#childrenBetween(level, after, upTo);
+    return level;
+  }
+
+  async #childrenBetween(
     level: Uint32Array,
     after: Rowid | null,
     upTo: Rowid | null,
-    children: number[],
-  ): void {
-    for (const number of level) {
-      const interior = this.#interiors.get(number)!;
+  ): Promise<Uint32Array<ArrayBuffer>> {
+    const parts: Uint32Array[] = [];
+    let count = 0;
+    await this.#visit(level, (interior) => {
       const first = after === null ? 0 : childBehind(interior, after);
       const last = upTo === null ? interior.keys.length : childAt(interior, upTo);
-      for (let i = first; i <= last; i++) children.push(interior.children[i]!);
+      const part = interior.children.subarray(first, last + 1);
+      count += part.length;
+      // Pages that are each other's children many times over would be more than memory has room for.
+      if (count > this.#pages.pageCount) throw new StoredFormError('the tree has too many pages');
+      parts.push(part);
+    });
+    return joined(parts, count);
+  }
+
+  async #visit(level: Uint32Array, visit: (interior: Interior) => void): Promise<void> {
+    const { requestPages } = this.#pages;
+    for (let from = 0; from < level.length; from += requestPages) {
+      const some = level.subarray(from, from + requestPages);
+      await this.#load(this.#missing(some), some);
+      this.#visitKept(some, visit);
     }
+  }
+
+  #visitKept(numbers: Uint32Array, visit: (interior: Interior) => void): void {
+    for (const number of numbers) visit(this.#interiors.get(number)!);
   }
 
   /**
@@ -202,19 +231,30 @@ export class TableBtree {
     if (pages[start] !== INTERIOR_TABLE_PAGE) {
       throw new StoredFormError(`page ${number} is no interior page`);
     }
-    const keys: Rowid[] = [];
-    const children: number[] = [];
     const { pageBytes, usableBytes } = this.#pages;
     const count = cellCount(pages, start, pageBytes);
+    const children = new Uint32Array(count + 1);
+    const keys: Rowid[] = [];
     for (let i = 0; i < count; i++) {
       const cell = cellAt(pages, start, i, usableBytes);
-      children.push(pages.readUInt32BE(cell));
+      children[i] = pages.readUInt32BE(cell);
       keys.push(readRowid(pages, cell + 4));
     }
-    children.push(lastChild(pages, start));
-    this.#interiors.set(number, { keys, children });
+    children[count] = lastChild(pages, start);
+    const areNumbers = keys.every((key) => typeof key === 'number');
+    this.#interiors.set(number, { keys: areNumbers ? Float64Array.from(keys) : keys, children });
     this.#keptChildren += children.length;
   }
+}
+
+function joined(parts: readonly Uint32Array[], count: number): Uint32Array<ArrayBuffer> {
+  const all = new Uint32Array(count);
+  let at = 0;
+  for (const part of parts) {
+    all.set(part, at);
+    at += part.length;
+  }
+  return all;
 }
 
 function childFor(interior: Interior, rowid: Rowid): number {
