@@ -13,8 +13,8 @@ import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
 /** A table with fewer rows and bytes is read in its order: that is not slower then. */
-const MIN_ROWS = 20_000;
-const MIN_BYTES = 16 * 1024 * 1024;
+const MIN_ROWS = 4000;
+const MIN_BYTES = 1024 * 1024;
 /** Rows that are larger, on average, are too many for the memory of a thread. */
 const MAX_ROW_BYTES = 256 * 1024;
 /** What the record of a row takes more than the row: key, checksum and sizes. The same again is what a long one leaves. */

@@ -22,7 +22,9 @@ import type {
   ReaderTasks,
   SourceRef,
 } from './messages.js';
+import { WireKernel } from '../load/kernel/wire-kernel.js';
 import { LoadHost } from '../load/load-host.js';
+import type { EntryTaker } from '../source/entry-taker.js';
 import type { VerifyHost } from '../verify/verify-host.js';
 import { decodePosition, encodePosition } from './position.js';
 
@@ -54,6 +56,7 @@ export class ReaderHost {
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
   readonly load: LoadHost;
   #verify: Promise<VerifyHost> | null = null;
+  #entries: Promise<EntryTaker> | null = null;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
@@ -68,6 +71,11 @@ export class ReaderHost {
   verify(): Promise<VerifyHost> {
     this.#verify ??= this.#loadVerify();
     return this.#verify;
+  }
+
+  #entryTaker(): Promise<EntryTaker> {
+    this.#entries ??= this.load.kernels.load().then((kernel) => new WireKernel(kernel));
+    return this.#entries;
   }
 
   async #loadVerify(): Promise<VerifyHost> {
@@ -139,7 +147,8 @@ export class ReaderHost {
       ahead: plan.limit === null,
     };
     return await this.#on(source, async (connection, signal) => {
-      const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined);
+      const entries = (await connection.wire()) && (await this.#entryTaker());
+      const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined, entries);
       const page = await readPage(connection, plan, position, bounds, builder, signal);
       return {
         batch: builder.finish(),

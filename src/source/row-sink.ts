@@ -1,4 +1,5 @@
 import { InvalidText, type Cell } from '../values.js';
+import type { EntryBounds, TakenEntries } from './entry-taker.js';
 import type { TablePlan } from './plan.js';
 import type { WireRow } from './hrana/wire-row.js';
 import type { StoredRecord } from './stored/stored-record.js';
@@ -15,6 +16,17 @@ export interface RowSink {
   /** Takes the row that is number `ordinal` of the page, as it came over the wire. The row is another's afterwards. */
   takeWire(ordinal: number, row: WireRow): string | null;
   take(ordinal: number, row: readonly Cell[]): string | null;
+  /**
+   * Takes rows of a cursor from number `ordinal` of the page on: the first ones of its entries, until one is not plain.
+   * Null from a sink that takes none so.
+   */
+  takeEntries?(
+    ordinal: number,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    bounds: EntryBounds,
+  ): TakenEntries | null;
   /** Forgets the rows from number `rows` on. */
   cut(rows: number): void;
 }

@@ -28,6 +28,10 @@ const ENTRY_OVERHEAD_BYTES = 1024 * 1024;
 /** So often may a cursor break off at one place before the rows there are taken for some that the server cannot send. */
 const FAILURES_AT_ONE_PLACE = 3;
 
+/** Where fewer rows than these could be taken together, as many as those are taken one by one. */
+const FEW_PLAIN = 8;
+const NOT_PLAIN = 64;
+
 type Outcome = 'full' | 'end' | 'unreadable';
 
 /**
@@ -55,6 +59,8 @@ export class WirePageReader {
   /** Rows behind these that are still to be read by the exact list. */
   #marked: MarkedRow[] = [];
   #markedBytes = 0;
+  /** Up to this one rows of the cursor are not taken many at a time. */
+  #plainBehind = 0;
   /** Whether the cursor's row is still to be taken, behind the marked ones. */
   #isHeld = false;
   /** What is not to be tried again. */
@@ -139,13 +145,14 @@ export class WirePageReader {
   /** @returns whether the cursor gave all rows of its segment, and the page took them. */
   async #takeFrom(cursor: RowCursor, limit: number, isLast: boolean): Promise<boolean> {
     this.#pulled = 0;
+    this.#plainBehind = 0;
     this.#isHeld = false;
     let isOpen = true;
     try {
       let until = performance.now() + this.#source.timeoutMs;
       for (;;) {
         const pulled = this.#pulled;
-        const state = this.#takeReady(cursor);
+        const state = this.#takeReady(cursor, limit);
         if (this.#pulled > limit) throw notAsked(`more than ${limit} rows`);
         if (this.#marked.length > 0 && state !== CURSOR_MORE) {
           if (!(await this.#readMarked())) return false;
@@ -173,8 +180,9 @@ export class WirePageReader {
   }
 
   /** Takes the rows that have come, as far as the page has room; stops where marked ones are to be read first. */
-  #takeReady(cursor: RowCursor): CursorState {
+  #takeReady(cursor: RowCursor, limit: number): CursorState {
     while (!this.#isFull()) {
+      if (this.#takeMany(cursor, limit)) continue;
       if (this.#isHeld) this.#isHeld = false;
       else {
         const state = cursor.next();
@@ -194,6 +202,31 @@ export class WirePageReader {
       } else this.#take(row);
     }
     return CURSOR_ROW;
+  }
+
+  /** Takes plain rows, where the sink takes many of them at a time. @returns whether there were any. */
+  #takeMany(cursor: RowCursor, limit: number): boolean {
+    const { sink, bounds } = this.#request;
+    if (this.#isHeld || this.#marked.length > 0 || !sink.takeEntries) return false;
+    if (this.#plainBehind > this.#pulled) return false;
+    const maxRows = Math.min(bounds.maxRows - this.#rows, limit - this.#pulled);
+    const maxBytes = bounds.maxBytes - this.#bytes;
+    if (maxRows <= 0) return false;
+    const { maxRowBytes } = bounds;
+    const fieldCount = this.#list.oversizeAt + 1;
+    const taken = cursor.takeEntries((bytes, at, end, maxEntryBytes) => {
+      const asked = { maxRows, maxBytes, maxRowBytes, maxEntryBytes, fieldCount };
+      return sink.takeEntries!(this.#rows, bytes, at, end, asked);
+    });
+    if (taken === null) return false;
+    const { rows, isOdd } = taken;
+    // Rows that are not plain seldom come alone.
+    if (isOdd && rows < FEW_PLAIN) this.#plainBehind = this.#pulled + rows + NOT_PLAIN;
+    this.#pulled += rows;
+    this.#sourceRows += rows;
+    this.#rows += rows;
+    this.#bytes += taken.bytes;
+    return rows > 0;
   }
 
   #isFull(): boolean {

@@ -2,6 +2,7 @@ import { CHECKSUM_BYTES, type Checksum } from './checksum.js';
 import { keyBound, KeyWriter, MAX_KEY_BYTES, unkeyableReason, writeKey } from './key-codec.js';
 import { RowEncoder, rowBound } from './row-encoder.js';
 import type { TablePlan } from '../source/plan.js';
+import type { EntryBounds, EntryTaker, TakenEntries } from '../source/entry-taker.js';
 import { invalidTextReason, type RowSink } from '../source/row-sink.js';
 import type { WireRow } from '../source/hrana/wire-row.js';
 import type { StoredRecord } from '../source/stored/stored-record.js';
@@ -45,8 +46,19 @@ export class BatchBuilder implements RowSink {
   #rows = 0;
   #bytes = 0;
 
-  /** @param spare memory of an earlier batch to use again. */
-  constructor(plan: TablePlan, checksum: Checksum, spare?: Pick<Batch, 'arena' | 'spans'>) {
+  readonly #entries: EntryTaker | null;
+
+  /**
+   * @param spare memory of an earlier batch to use again.
+   * @param entries takes the rows of a server's cursor, many at a time.
+   */
+  constructor(
+    plan: TablePlan,
+    checksum: Checksum,
+    spare?: Pick<Batch, 'arena' | 'spans'>,
+    entries: EntryTaker | null = null,
+  ) {
+    this.#entries = entries;
     this.#plan = plan;
     this.#checksum = checksum;
     this.#width = plan.columns.length;
@@ -148,6 +160,23 @@ export class BatchBuilder implements RowSink {
   takeWire(ordinal: number, row: WireRow): string | null {
     if (row.cells === null && this.#copyWire(ordinal, row)) return null;
     return this.take(ordinal, row.values(this.#width + (this.#plan.readsRowid ? 1 : 0)));
+  }
+
+  takeEntries(
+    ordinal: number,
+    bytes: Uint8Array,
+    at: number,
+    end: number,
+    bounds: EntryBounds,
+  ): TakenEntries | null {
+    if (this.#entries === null) return null;
+    const base = this.#bytes;
+    const taken = this.#entries.take(this.#plan, bytes, at, end, base, bounds);
+    this.#reserve(base + taken.records.length);
+    this.#arena.set(taken.records, base);
+    this.#bytes = base + taken.records.length;
+    this.#spans.set(taken.spans, 3 * ordinal);
+    return taken;
   }
 
   #copyWire(ordinal: number, row: WireRow): boolean {

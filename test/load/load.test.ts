@@ -240,8 +240,8 @@ void describe('a table that is loaded', () => {
   void it('leaves small tables, tables of large rows, limits and indexes to be read in order', async () => {
     const build = `CREATE TABLE small (k TEXT PRIMARY KEY NOT NULL); INSERT INTO small VALUES ('a');
       CREATE TABLE documents (k TEXT PRIMARY KEY NOT NULL, v BLOB);
-      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 300)
-        INSERT INTO documents SELECT 'k' || i, randomblob(20000) FROM n;
+      WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30)
+        INSERT INTO documents SELECT 'k' || i, randomblob(300000) FROM n;
       CREATE TABLE empty (k TEXT PRIMARY KEY NOT NULL, v); ${TABLES['uuids']!}; ${TABLES['pairs']!}`;
     await onStage(build, async ({ pool, options }) => {
       await using storage = await StorageSync.open({

@@ -39,6 +39,30 @@ export interface KernelExports {
   takeWhole(at: number, size: number, rowid: bigint): number;
   place(keyBytes: number, size: number): void;
   group(to: number, starts: number): void;
+  setAnswer(
+    fields: number,
+    columns: number,
+    keyFields: number,
+    values: number,
+    maxEntryBytes: number,
+    maxRowBytes: number,
+  ): void;
+  takeEntries(
+    from: number,
+    end: number,
+    to: number,
+    limit: number,
+    spans: number,
+    base: number,
+    maxRows: number,
+    maxBytes: number,
+  ): number;
+  metOdd(): number;
+  nextEntry(): number;
+  lastEntry(): number;
+  takenEnd(): number;
+  takenBytes(): number;
+  keyRoom(): number;
   countRecords(from: number, end: number): number;
   largestRecord(): number;
   sortRecords(from: number, end: number, entries: number, spare: number): number;
@@ -104,9 +128,14 @@ export class Kernels {
     this.#file = file;
   }
 
+  /** One that is for its caller alone. */
+  async load(): Promise<Kernel> {
+    return await Kernel.load(this.#file());
+  }
+
   /** Runs a task with a kernel that is nobody else's until the task has ended. */
   async use<T>(task: (kernel: Kernel) => Promise<T>): Promise<T> {
-    const kernel = this.#free.pop() ?? (await Kernel.load(this.#file()));
+    const kernel = this.#free.pop() ?? (await this.load());
     try {
       return await task(kernel);
     } finally {

@@ -1,4 +1,5 @@
 import type { Statement } from '../connection.js';
+import type { TakenEntries } from '../entry-taker.js';
 import type { WireRow } from './wire-row.js';
 
 /** What {@link CursorDecoder.next} has found. */
@@ -15,6 +16,14 @@ export interface StreamHead {
   readonly baseUrl: string | null;
 }
 
+/** Takes entries that are between two places of some bytes. */
+export type TakeEntries = (
+  bytes: Uint8Array,
+  at: number,
+  end: number,
+  maxEntryBytes: number,
+) => TakenEntries | null;
+
 /** Reads the entries of a cursor of one statement out of bytes that come in pieces of any size. */
 export interface CursorDecoder {
   /** The row that was met last. */
@@ -27,6 +36,12 @@ export interface CursorDecoder {
   feed(bytes: Buffer): void;
   /** @throws {SourceError} for what is not of the protocol, and for an error that the server tells. */
   next(): CursorState;
+  /**
+   * Lets others take the first ones of the entries that have come. The row is then the last one that they took.
+   *
+   * @returns null where entries cannot be taken so, or none has come.
+   */
+  takeEntries?(take: TakeEntries): TakenEntries | null;
 }
 
 /** One encoding of Hrana's cursors over HTTP. */

@@ -1,5 +1,6 @@
 import type { Cell } from '../../values.js';
 import { InvalidText } from '../../values.js';
+import type { TakenEntries } from '../entry-taker.js';
 import { answerTooLarge } from '../http-errors.js';
 import { refusedStatement } from '../refused-statement.js';
 import {
@@ -10,6 +11,7 @@ import {
   type CursorEncoding,
   type CursorState,
   type StreamHead,
+  type TakeEntries,
 } from './cursor-decoder.js';
 import {
   DELIMITED,
@@ -101,6 +103,16 @@ class ProtobufCursor implements CursorDecoder {
       const state = this.#entry(bytes, at, at + length);
       if (state !== CURSOR_MORE) return state;
     }
+  }
+
+  takeEntries(take: TakeEntries): TakenEntries | null {
+    const unread = this.#unread;
+    if (this.head === null || unread.at === unread.end) return null;
+    const taken = take(unread.bytes, unread.at, unread.end, this.#maxEntryBytes);
+    if (taken === null || taken.rows === 0) return taken;
+    unread.at = taken.last;
+    this.next();
+    return taken;
   }
 
   /** Reads one entry. `CURSOR_MORE` is for one that says nothing about rows. */

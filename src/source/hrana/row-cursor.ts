@@ -1,10 +1,12 @@
 import type { Statement } from '../connection.js';
+import type { TakenEntries } from '../entry-taker.js';
 import { malformed } from './protocol-error.js';
 import {
   CURSOR_MORE,
   type CursorDecoder,
   type CursorEncoding,
   type CursorState,
+  type TakeEntries,
 } from './cursor-decoder.js';
 import type { AnswerBody, HttpExchange } from './http-exchange.js';
 import { followBase } from './pipeline.js';
@@ -71,6 +73,11 @@ export class RowCursor {
       if (piece === null) return CURSOR_MORE;
       this.#decoder.feed(piece);
     }
+  }
+
+  /** Lets others take the first ones of the rows that have come: see {@link CursorDecoder.takeEntries}. */
+  takeEntries(take: TakeEntries): TakenEntries | null {
+    return this.#decoder.takeEntries?.(take) ?? null;
   }
 
   /**

@@ -2,11 +2,15 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { StorageSyncError } from '../../../src/errors.js';
 import { CURSOR_END, CURSOR_MORE } from '../../../src/source/hrana/cursor-decoder.js';
+import { Kernel } from '../../../src/load/kernel/kernel.js';
+import { WireKernel } from '../../../src/load/kernel/wire-kernel.js';
+import { KERNEL_FILE } from '../../../src/pipeline/worker-urls.js';
 import { JSON_CURSOR } from '../../../src/source/hrana/json-cursor.js';
 import { PROTOBUF_CURSOR } from '../../../src/source/hrana/protobuf-cursor.js';
 import { BatchBuilder } from '../../../src/transform/batch.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { fields, frames, type WireField } from '../../hrana/hand-protobuf.js';
+import { readEntries } from '../../support/entry-reading.js';
 import { HTTP_CODECS } from '../../support/hrana/http-codec.js';
 import type { CursorEntry, SqlValue } from '../../support/hrana/protocol.js';
 import { planOf } from '../../support/plan.js';
@@ -28,6 +32,20 @@ const ROWS: readonly (readonly SqlValue[])[] = [
 /** The bytes of cursors in either encoding, as a page takes them: in pieces, into a batch. */
 export async function wireCursor(): Promise<Target> {
   const checksum = await loadChecksum();
+  const kernel = new WireKernel(await Kernel.load(KERNEL_FILE));
+  /** By the kernel, and one by one: of rows the last value of which is the mark. */
+  const readBothWays = (random: Random, bytes: Buffer, isWhole: boolean): void => {
+    const all = [...pieces(random, bytes)];
+    const read = (taker: WireKernel | null) => {
+      const decoder = PROTOBUF_CURSOR.decoder(MAX_ENTRY_BYTES);
+      const copies = all.map((piece) => Buffer.from(piece));
+      return readEntries(decoder, copies, planOf(WIDTH - 1), checksum, taker);
+    };
+    const expected = read(null);
+    const found = read(kernel);
+    assert.deepEqual({ ...found, taken: 0 }, expected);
+    if (isWhole) assert.equal(found.end, 'end');
+  };
   const ways = [
     { encoding: PROTOBUF_CURSOR, body: bodyOf('protobuf'), read: protobufRows },
     { encoding: JSON_CURSOR, body: bodyOf('json'), read: jsonRows },
@@ -37,6 +55,10 @@ export async function wireCursor(): Promise<Target> {
       const { encoding, body, read } = random.pick(ways);
       const isWhole = random.chance(0.05);
       const bytes = isWhole ? body : mutateBytes(random, body);
+      if (encoding === PROTOBUF_CURSOR && random.chance(0.5)) {
+        readBothWays(random, bytes, isWhole);
+        return;
+      }
       const decoder = encoding.decoder(MAX_ENTRY_BYTES);
       const builder = new BatchBuilder(planOf(WIDTH), checksum);
       builder.start(1);

@@ -1,27 +1,9 @@
-import { copyBytes, isAscii, isUtf8 } from './bytes';
-import { ROWID_FIELD, writeKey } from './key';
+import { writeKey } from './key';
 import { rangeOf, setBounds } from './key-ranges';
-import {
-  writeArrayHeader,
-  writeBlobHeader,
-  writeInteger,
-  writeNil,
-  writeReal,
-  writeTextHeader,
-} from './msgpack';
 import { mayMove, moveValue, placeValuePages } from './long-values';
 import { HEADER_BYTES, sizeOf, writeElsewhereHeader, writeHeader } from './spooled-record';
-import {
-  fieldCount,
-  parseRecord,
-  readDouble,
-  readInteger,
-  SERIAL_BYTES,
-  SERIAL_DOUBLE,
-  SERIAL_NULL,
-  startOf,
-  typeOf,
-} from './stored-record';
+import { CHECKSUM_BYTES, writeRow } from './row';
+import { parseRecord } from './stored-record';
 import { xxhash64 } from './xxhash64';
 
 export {
@@ -35,6 +17,16 @@ export {
   setRun,
 } from './leaf-run';
 export { movedBytes, setValues, valueBytes } from './long-values';
+export {
+  keyRoom,
+  lastEntry,
+  metOdd,
+  nextEntry,
+  setAnswer,
+  takeEntries,
+  takenBytes,
+  takenEnd,
+} from './wire-rows';
 export { countRecords, largestRecord, sortRecords } from './sort';
 export { setBounds };
 
@@ -45,8 +37,6 @@ export { setBounds };
  * What is out of the ordinary is left to the caller, row by row: a row with overflow pages, one that lacks columns, a
  * NULL or a REAL in a key, INTEGERs beyond 2^53 there, TEXT that is not UTF-8, and all that cannot be.
  */
-
-const CHECKSUM_BYTES: usize = 8;
 
 const LEAF_TABLE_PAGE: u8 = 0x0d;
 const LEAF_HEADER_BYTES: usize = 8;
@@ -265,38 +255,11 @@ function takeRecord(at: usize, end: usize, id: i64): bool {
   const key = out + HEADER_BYTES;
   const keyEnd = writeKey(key, keyFields, components, id);
   if (keyEnd == 0) return false;
-  const rowEnd = writeRow(keyEnd, id);
+  const rowEnd = writeRow(keyEnd, columns, width, id);
   if (rowEnd == 0) return false;
   store<u64>(rowEnd, xxhash64(key, rowEnd - key));
   finishRecord(<u32>(keyEnd - key), <u32>(rowEnd + CHECKSUM_BYTES - key));
   return true;
-}
-
-/** @returns the end, or 0 for a row that others have to write. */
-function writeRow(to: usize, id: i64): usize {
-  to = writeArrayHeader(to, width);
-  for (let column: u32 = 0; column < width; column++) {
-    const field = load<i32>(columns + 4 * column);
-    if (field == ROWID_FIELD) {
-      to = writeInteger(to, id);
-      continue;
-    }
-    if (<u32>field >= fieldCount) return 0;
-    const type = typeOf(field);
-    const from = startOf(field);
-    if (type >= SERIAL_BYTES) {
-      const size = startOf(field + 1) - from;
-      if ((type & 1) == 1) {
-        to = writeTextHeader(to, <u32>size);
-        if (!isAscii(from, size) && !isUtf8(from, size)) return 0;
-      } else to = writeBlobHeader(to, <u32>size);
-      copyBytes(to, from, size);
-      to += size;
-    } else if (type == SERIAL_NULL) to = writeNil(to);
-    else if (type == SERIAL_DOUBLE) to = writeReal(to, readDouble(from));
-    else to = writeInteger(to, readInteger(from, type));
-  }
-  return to;
 }
 
 function finishRecord(keyBytes: u32, size: u32): void {

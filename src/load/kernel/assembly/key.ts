@@ -1,5 +1,6 @@
 import { copyBytes, isAscii, isUtf8 } from './bytes';
 import {
+  bytesOf,
   fieldCount,
   readInteger,
   SERIAL_BYTES,
@@ -39,11 +40,10 @@ export function writeKey(to: usize, fields: usize, components: u32, rowid: i64):
       const type = typeOf(field);
       if (type == SERIAL_NULL || type == SERIAL_DOUBLE) return 0;
       const from = startOf(field);
-      const end = startOf(field + 1);
       if (type < SERIAL_BYTES) to = writeNumber(to, readInteger(from, type));
       // A key may name a column several times, and then take more than its record.
-      else if (to - start + (end - from) > MAX_KEY_BYTES) return 0;
-      else to = writeBytes(to, from, end, (type & 1) == 1, isLast);
+      else if (to - start + bytesOf(type) > MAX_KEY_BYTES) return 0;
+      else to = writeBytes(to, from, from + bytesOf(type), (type & 1) == 1, isLast);
     }
     if (to == 0) return 0;
   }

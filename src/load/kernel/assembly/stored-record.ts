@@ -1,6 +1,11 @@
-/** Records as SQLite stores them (https://www.sqlite.org/fileformat.html#record_format). */
+/**
+ * Records as SQLite stores them (https://www.sqlite.org/fileformat.html#record_format), and what is known of the fields
+ * of one, wherever they come from.
+ */
 
 export const SERIAL_NULL: u32 = 0;
+/** An INTEGER of eight bytes. */
+export const SERIAL_INTEGER: u32 = 6;
 export const SERIAL_DOUBLE: u32 = 7;
 /** From here on, even ones are BLOBs and odd ones TEXT, of half as many bytes as they are above. */
 export const SERIAL_BYTES: u32 = 12;
@@ -45,7 +50,7 @@ export function parseRecord(at: usize, end: usize): bool {
     if (type == 10 || type == 11 || field == MAX_FIELDS) return false;
     store<u32>(TYPES + 4 * field, type);
     store<u32>(STARTS + 4 * field, <u32>start);
-    start += type < SERIAL_BYTES ? bytesOfNumber(type) : (type - SERIAL_BYTES) >> 1;
+    start += type < SERIAL_BYTES ? bytesOfNumber(type) : bytesOf(type);
     if (start > end) return false;
     field++;
   }
@@ -55,12 +60,31 @@ export function parseRecord(at: usize, end: usize): bool {
   return true;
 }
 
+/** Forgets the fields, for others that are {@link addField added}. */
+export function beginFields(): void {
+  fieldCount = 0;
+}
+
+/** @returns false where there are too many. */
+export function addField(type: u32, start: usize): bool {
+  if (fieldCount == MAX_FIELDS) return false;
+  store<u32>(TYPES + 4 * fieldCount, type);
+  store<u32>(STARTS + 4 * fieldCount, <u32>start);
+  fieldCount++;
+  return true;
+}
+
 export function typeOf(field: u32): u32 {
   return load<u32>(TYPES + 4 * field);
 }
 
 export function startOf(field: u32): usize {
   return load<u32>(STARTS + 4 * field);
+}
+
+/** The size of a TEXT or BLOB. */
+export function bytesOf(type: u32): usize {
+  return (type - SERIAL_BYTES) >> 1;
 }
 
 /** 0, 1, 2, 3, 4, 6, 8, 8, 0, 0 */
