@@ -47,7 +47,9 @@ export class WireKernel implements EntryTaker {
       memory.writeInt32LE(column, fields + 4 * (columns.length + i));
     }
     memory.set(bytes.subarray(at, at + size), entries);
-    const { fieldCount, maxEntryBytes, maxRowBytes, maxBytes } = bounds;
+    const { fieldCount, maxRowBytes, maxBytes } = bounds;
+    // What is longer than the bytes at hand is never taken.
+    const maxEntryBytes = Math.min(bounds.maxEntryBytes, MOST_BYTES);
     const { length: width } = columns;
     wasm.setAnswer(fields, width, key.length, fieldCount, maxEntryBytes, maxRowBytes);
     const limit = records + recordBytes;

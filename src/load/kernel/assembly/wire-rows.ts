@@ -107,7 +107,7 @@ export function takeEntries(
     isOdd = true;
     if (length > maxEntryBytes) break;
     const entryEnd = at + length;
-    if (!readEntry(at, entryEnd) || out + mostBytes(length) > limit) break;
+    if (!readEntry(at, entryEnd) || out + mostBytes(entryEnd - at) > limit) break;
     const size = textBytes + NUMBER_BYTES * <f64>(answerFields - 1 - textFields);
     if (size > maxRowBytes) break;
     const start = out;
@@ -231,8 +231,8 @@ function readInteger(at: usize, end: usize): bool {
 }
 
 /** What the record of a row of so many bytes takes at most, but for a key that names a column twice. */
-function mostBytes(bytes: u32): usize {
-  return 4 * <usize>bytes + 11 * <usize>components + 12 + CHECKSUM_BYTES;
+function mostBytes(bytes: usize): usize {
+  return 4 * bytes + 11 * <usize>components + 12 + CHECKSUM_BYTES;
 }
 
 /** Room behind the limit of records, for a key that is too long. */
