@@ -22,9 +22,7 @@ const RECORD_OVERHEAD_BYTES = 32;
 /** The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. */
 const LONG_ROW_BYTES = 1980;
 /** A range of keys is as even as its sample is large. */
-const SAMPLES_PER_RANGE = 32;
-const MIN_SAMPLES = 4096;
-const MAX_SAMPLES = 16_384;
+const SAMPLES = { samples: 32, minSamples: 256, maxSamples: 16_384 };
 /** What a thread holds of a range at most: its rows as they are read, then grouped; or a group, then its pages. */
 const COPIES = 2;
 /** A spool has so many files at most: each takes a write of every range of rows. */
@@ -119,18 +117,12 @@ class TableLoad {
 
   async #outline(): Promise<LoadTasks['outline']['response']['outline']> {
     const { pool, source } = this.#context;
-    const look = async (samples: number) => {
-      const looking = { rangeBytes: this.#rangeBytes, samples, longBytes: LONG_ROW_BYTES };
-      const { outline } = await pool.read('outline', { source, plan: this.#plan, looking });
-      return outline;
-    };
-    const first = await look(MIN_SAMPLES);
-    if (first === null || first.keys.length === 0) return null;
-    if (first.rows < MIN_ROWS && first.bytes < MIN_BYTES) return null;
-    if (first.bytes > first.rows * MAX_ROW_BYTES) return null;
-    const ranges = Math.ceil(spooledBytes(first) / this.#rangeBytes);
-    const samples = Math.min(MAX_SAMPLES, SAMPLES_PER_RANGE * ranges);
-    return samples <= MIN_SAMPLES ? first : await look(samples);
+    const looking = { ...SAMPLES, rangeBytes: this.#rangeBytes, longBytes: LONG_ROW_BYTES };
+    const { outline } = await pool.read('outline', { source, plan: this.#plan, looking });
+    if (outline === null || outline.keys.length === 0) return null;
+    const { rows, bytes } = outline;
+    if (rows < MIN_ROWS && bytes < MIN_BYTES) return null;
+    return bytes > rows * MAX_ROW_BYTES ? null : outline;
   }
 
   /** Reads all rows. Tells where they are, or null where they cannot be read so. */

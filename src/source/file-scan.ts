@@ -34,8 +34,10 @@ export interface TableOutline {
 export interface Looking {
   /** Of records, in each range. */
   readonly rangeBytes: number;
-  /** Leaves to look at. */
+  /** Leaves to look at for each range, and in all at least and at most. */
   readonly samples: number;
+  readonly minSamples: number;
+  readonly maxSamples: number;
   /** A row of more bytes is a long one. */
   readonly longBytes: number;
 }
@@ -60,17 +62,19 @@ export interface RangePage {
 export async function outlineTable(
   connection: SourceConnection,
   plan: TablePlan,
-  { rangeBytes, samples, longBytes }: Looking,
+  looking: Looking,
   look: LookAt,
 ): Promise<TableOutline | null> {
   return await withRows(connection, plan, async (query, table, btree) => {
     return await learning(query, connection, plan, table, new RowList(plan), async () => {
-      const sample = await sampleRows(table, btree, samples, longBytes, look);
-      const { leaves, chosen, rows, bytes, long } = sample;
+      const leaves = await btree.countLeaves();
+      const step = leaves / samplesOf(looking, leaves * table.pages.pageBytes);
+      const chosen = await btree.chooseLeaves(Math.max(1, step));
+      const { rows, bytes, long } = await sampleRows(table, chosen, looking.longBytes, look);
       // A leaf with free space is read as a full one is.
-      const leafBytes = Math.max(table.pages.pageBytes, bytes / chosen);
-      const cuts = await btree.cuts(Math.max(1, Math.floor(rangeBytes / leafBytes)));
-      const each = leaves / chosen;
+      const leafBytes = Math.max(table.pages.pageBytes, bytes / chosen.length);
+      const cuts = await btree.cuts(Math.max(1, Math.floor(looking.rangeBytes / leafBytes)));
+      const each = leaves / chosen.length;
       return {
         rows: rows * each,
         bytes: bytes * each,
@@ -79,6 +83,14 @@ export async function outlineTable(
       };
     });
   });
+}
+
+function samplesOf(
+  { rangeBytes, samples, minSamples, maxSamples }: Looking,
+  leafBytes: number,
+): number {
+  const ranges = Math.ceil(leafBytes / rangeBytes);
+  return Math.max(minSamples, Math.min(maxSamples, samples * ranges));
 }
 
 /**

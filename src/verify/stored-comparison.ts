@@ -11,7 +11,7 @@ const MAX_BYTES = 4 * RANGE_BYTES;
 /** More rows that differ are found in the order of their keys. */
 const MAX_DIFFERENT = 10_000;
 /** Leaves from which the size of rows is told. */
-const SAMPLES = 64;
+const SAMPLES = { samples: 0, minSamples: 64, maxSamples: 64 };
 /** A range without rows: what is read of it is the snapshot. */
 const NO_ROWS: RowidRange = { after: 0, upTo: 0 };
 /** So often each thread is asked once more whether the source is as it was. */
@@ -50,7 +50,7 @@ export class StoredComparison {
     if (this.#entries < MIN_ROWS) return null;
     const { pool, source, meter } = this.#context;
     const { plan } = this.#target;
-    const looking = { rangeBytes: RANGE_BYTES, samples: SAMPLES, longBytes: RANGE_BYTES };
+    const looking = { ...SAMPLES, rangeBytes: RANGE_BYTES, longBytes: RANGE_BYTES };
     const { outline } = await pool.read('outline', { source, plan, looking });
     if (outline === null) return null;
     const before = await this.#lastTransaction();

@@ -115,11 +115,7 @@ export async function scanRows(
 }
 
 export interface SampledRows {
-  /** Of the table. */
-  readonly leaves: number;
-  /** Leaves that were looked at: one at least. */
-  readonly chosen: number;
-  /** The rows in these, and the bytes of their records. */
+  /** The rows in the leaves, and the bytes of their records. */
   readonly rows: number;
   readonly bytes: number;
   /** The same of the long ones among them. */
@@ -134,27 +130,24 @@ export interface SampledRows {
 export type LookAt = (record: StoredRecord, table: StoredTable, end: number) => void;
 
 /**
- * Looks at the first row of some leaves, taken evenly over the table.
+ * Looks at the first rows of leaves.
  *
  * @param longBytes a row of more is a long one.
  * @throws as {@link scanRows}.
  */
 export async function sampleRows(
   table: StoredTable,
-  btree: TableBtree,
-  samples: number,
+  leaves: Uint32Array,
   longBytes: number,
   look: LookAt,
 ): Promise<SampledRows> {
-  const leaves = await btree.countLeaves();
-  const chosen = await btree.chooseLeaves(Math.max(1, leaves / samples));
   const sampler = new LeafSampler(table, longBytes, look);
-  for (let from = 0; from < chosen.length; from += table.pages.requestPages) {
-    const some = chosen.slice(from, from + table.pages.requestPages);
+  for (let from = 0; from < leaves.length; from += table.pages.requestPages) {
+    const some = leaves.subarray(from, from + table.pages.requestPages);
     sampler.take(await table.pages.read(some), some.length);
   }
   const { rows, bytes, long } = sampler;
-  return { leaves, chosen: chosen.length, rows, bytes, long };
+  return { rows, bytes, long };
 }
 
 class LeafSampler {
