@@ -13,7 +13,7 @@ import type {
   TableDefinition,
 } from '../table-definition.js';
 import { loadChecksum } from '../transform/checksum.js';
-import { encodeKey, encodeKeyPrefix } from '../transform/key-codec.js';
+import { encodeKey, encodeKeyPrefix, lendKey } from '../transform/key-codec.js';
 import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
@@ -127,6 +127,8 @@ export class CacheReader implements AsyncDisposable {
   readonly #validateChecksums: boolean;
   readonly #damage: DamageLog;
   #environment: Environment | null = null;
+  /** What tables are read through, until another generation is published. */
+  #current: View | null = null;
   #generation: number | null = null;
   #checkedAt = -Infinity;
   #manifestStamp: string | null = null;
@@ -194,13 +196,16 @@ export class CacheReader implements AsyncDisposable {
         },
       );
     }
-    return {
-      environment: this.#environment,
-      transaction: undefined,
-      validateChecksums: this.#validateChecksums,
-      generation: this.#generation!,
-      damage: this.#damage,
-    };
+    if (this.#current?.environment !== this.#environment) {
+      this.#current = {
+        environment: this.#environment,
+        transaction: undefined,
+        validateChecksums: this.#validateChecksums,
+        generation: this.#generation!,
+        damage: this.#damage,
+      };
+    }
+    return this.#current;
   }
 
   /** Looks now and then whether another generation was published, and moves to it. */
@@ -337,7 +342,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   get(...key: readonly SqlValue[]): Row | undefined {
     const table = this.#table();
     if (key.length === table.plan.key.length) {
-      const row = this.#read(table, encodeKey(key));
+      const row = this.#read(table, lendKey(key));
       // A miss may mean that the table was dropped, or made anew.
       if (row !== undefined || isPresent(table)) return row;
     }
@@ -597,7 +602,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
         { context: { table: plan.name } },
       );
     }
-    return encodeKey(values);
+    return lendKey(values);
   }
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
@@ -793,8 +798,8 @@ function toValues(argument: KeyArgument): readonly SqlValue[] {
   return Array.isArray(argument) ? (argument as readonly SqlValue[]) : [argument as SqlValue];
 }
 
-function options({ view }: OpenTable): { transaction?: ReadTransaction } {
-  return view.transaction ? { transaction: view.transaction } : {};
+function options({ view }: OpenTable): { transaction: ReadTransaction } | undefined {
+  return view.transaction && { transaction: view.transaction };
 }
 
 function listTables(view: View): CachedTable[] {

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from '../support/fast-check.js';
 import Database from 'libsql';
-import { encodeKey, encodeKeyPrefix, MAX_KEY_BYTES } from '../../src/transform/key-codec.js';
+import {
+  encodeKey,
+  encodeKeyPrefix,
+  lendKey,
+  MAX_KEY_BYTES,
+} from '../../src/transform/key-codec.js';
 import type { SqlValue } from '../../src/values.js';
 import { keyValue } from '../support/arbitraries.js';
 
@@ -88,4 +93,33 @@ describe('key codec', () => {
     assert.throws(() => encodeKey([undefined as unknown as SqlValue]), { code: 'KEY_INVALID' });
     assert.throws(() => encodeKey([true as unknown as SqlValue]), { code: 'KEY_INVALID' });
   });
+
+  void it('are the same in memory that is lent, of whatever size', () => {
+    const text = fc.oneof(
+      fc.string({ unit: fc.constantFrom('a', 'z', '\0', '\x7f', 'é', '😀'), maxLength: 130 }),
+      fc.constantFrom(63, 64, 65, 600, 1900).map((length) => 'x'.repeat(length)),
+    );
+    const values = fc.array(fc.oneof(text, keyValue), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(values, (key) => {
+        const expected = attempt(() => encodeKey(key).toString('hex'));
+        assert.deepEqual(
+          attempt(() => lendKey(key).toString('hex')),
+          expected,
+        );
+      }),
+      { numRuns: 2000 },
+    );
+    for (const bad of [undefined, NaN, {}, 2n ** 64n]) {
+      assert.throws(() => lendKey([bad as never]), { code: 'KEY_INVALID' });
+    }
+  });
 });
+
+function attempt<T>(work: () => T): T | string {
+  try {
+    return work();
+  } catch (error) {
+    return String(error);
+  }
+}
