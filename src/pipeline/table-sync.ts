@@ -39,9 +39,11 @@ export async function syncTable(
   let { checkpoint } = table;
   if (checkpoint.phase === 'reading') {
     let lane = checkpoint.lanes[0] ?? NEW_LANE;
-    for await (const page of pageStream(context, plan, lane)) {
+    const onLast = () => context.onReadOut(plan.name);
+    for await (const page of pageStream(context, plan, lane, onLast)) {
       refuseRejected(context, plan, page.rejected);
-      if (page.done) context.onReadOut(plan.name);
+      // A limit is reached when the consumer has counted.
+      if (page.done) onLast();
       checkpoint = await commit(context, table.id, lane, page);
       lane = checkpoint.lanes[0]!;
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
