@@ -1,6 +1,7 @@
 import { openCache } from '../cache/reader.js';
 import { StorageSyncError } from '../errors.js';
 import { resolveOptions } from '../options.js';
+import { inTurn } from '../source/connection.js';
 import { introspect, type SourceSchema } from '../source/introspection.js';
 import { connect } from '../source/open-source.js';
 import { planTables } from '../source/plan.js';
@@ -76,7 +77,7 @@ async function sourceTables(flags: SourceFlags, { secrets }: CommandContext): Pr
   const options = resolveOptions(await syncSettings(flags, secrets, process.env));
   const connection = await connect({ ...options, ...options.source });
   try {
-    const schema = await connection.snapshot(introspect);
+    const schema = await connection.snapshot(async (query) => await introspect(inTurn(query)));
     return listSchema(schema);
   } finally {
     await connection.close();

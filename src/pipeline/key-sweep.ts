@@ -40,6 +40,7 @@ export async function sweepKeys(
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
     }
   }
+  context.onReadOut(plan.name);
   return await sweepRows(context, plan, table.id, checkpoint);
 }
 

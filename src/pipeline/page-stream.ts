@@ -28,16 +28,19 @@ export interface PageStreamContext {
  * The pages behind a lane's checkpoint, in order, read ahead of the consumer. `done` is set on the last one only.
  *
  * Every page holds its share of `bytesInFlight` until the next one is asked for.
+ *
+ * @param onLast told when the last page has come, where that is known before the consumer has taken those before it.
  */
 export function pageStream(
   context: PageStreamContext,
   plan: TablePlan,
   lane: LaneCheckpoint,
+  onLast?: () => void,
 ): AsyncGenerator<EncodedPage, void, void> {
   if (lane.done) return nothing();
   return context.splits && canSplit(plan)
     ? pagesByRange(context, plan, lane)
-    : pagesInSequence(context, plan, lane);
+    : pagesInSequence(context, plan, lane, onLast);
 }
 
 // oxlint-disable-next-line require-yield -- a lane that is done has no pages
@@ -158,12 +161,19 @@ async function* pagesInSequence(
   context: PageStreamContext,
   plan: TablePlan,
   lane: LaneCheckpoint,
+  onLast?: () => void,
 ): AsyncGenerator<EncodedPage, void, void> {
   const limit = plan.limit?.count ?? Infinity;
   let rowsSeen = lane.rowsSeen;
   const rowsLeft = (hint: number) => Math.min(context.bounds.maxRows, hint, limit - rowsSeen);
-  const start = (from: Uint8Array | null, hint: number) =>
-    new HeldPage(context, plan, { from, upTo: null }, rowsLeft(hint));
+  const start = (from: Uint8Array | null, hint: number) => {
+    const held = new HeldPage(context, plan, { from, upTo: null }, rowsLeft(hint));
+    const notice = ({ done }: EncodedPage) => {
+      if (done) onLast?.();
+    };
+    held.page.then(notice, () => undefined);
+    return held;
+  };
 
   let next: HeldPage | null = start(lane.position, Infinity);
   while (next !== null) {

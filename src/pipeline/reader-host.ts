@@ -97,9 +97,9 @@ export class ReaderHost {
   }: ReaderTasks['schema']['request']): Promise<ReaderTasks['schema']['response']> {
     return await this.#on(source, async (connection) => {
       const tally = new RowTally();
-      const query = tally.over(connection.query);
-      const schema = await introspect(query);
-      const logs = await readLogStates(query, schema);
+      const batch = tally.overBatch(connection.batch);
+      const schema = await introspect(batch);
+      const logs = await readLogStates(batch, schema);
       const { transport } = connection;
       const retries = this.#newRetries(source.session, connection);
       return { schema, transport, logs, sourceRows: tally.rows, retries };
@@ -111,7 +111,7 @@ export class ReaderHost {
   }: ReaderTasks['schemaVersion']['request']): Promise<ReaderTasks['schemaVersion']['response']> {
     return await this.#on(source, async (connection) => {
       const tally = new RowTally();
-      const { version } = await readVersion(tally.over(connection.query));
+      const { version } = await readVersion(tally.overBatch(connection.batch));
       return { version, sourceRows: tally.rows };
     });
   }

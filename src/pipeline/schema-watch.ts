@@ -25,6 +25,8 @@ export class SchemaWatch {
   readonly #extended = new Set<string>();
   readonly #changed = new Set<string>();
   #version: number | null;
+  /** The version as it was read behind all rows of all tables. */
+  #behindAll: Promise<number | null> | null = null;
   /** The plans as they would be now, once the schema changed. */
   #plans: readonly TablePlan[] | null = null;
 
@@ -43,18 +45,28 @@ export class SchemaWatch {
     return [...this.#changed];
   }
 
+  /**
+   * Begins to read the version that {@link check} needs, while what was read is still being committed. To be called once
+   * all that the sync reads of tables has come.
+   */
+  lookBehindAll(): void {
+    this.#behindAll = this.#readVersion();
+    // Whoever checks is told.
+    this.#behindAll.catch(() => undefined);
+  }
+
   /** @throws {SourceError} `SOURCE_SCHEMA_CHANGED` when what was read by one of these plans need not be right. */
   async check(plans: readonly TablePlan[]): Promise<void> {
     if (plans.length === 0) return;
     const { pool, source, tally } = this.#options;
-    const { version, sourceRows } = await pool.read('schemaVersion', { source });
-    tally.add(sourceRows);
+    const version = await (this.#behindAll ?? this.#readVersion());
     if (version === null || version !== this.#version) {
       const read = await pool.read('schema', { source });
       tally.add(read.sourceRows);
       const { schema } = read;
       this.#plans = this.#planNow(schema);
       this.#version = schema.version;
+      this.#behindAll &&= Promise.resolve(schema.version);
     }
     const problems = plans.flatMap((plan) => this.#problemOf(plan) ?? []);
     if (problems.length > 0) throw changedMeanwhile(problems.join(' '));
@@ -70,6 +82,13 @@ export class SchemaWatch {
       const isChange = changed instanceof SourceError && changed.code === 'SOURCE_SCHEMA_CHANGED';
       return isChange ? changed : error;
     }
+  }
+
+  async #readVersion(): Promise<number | null> {
+    const { pool, source, tally } = this.#options;
+    const { version, sourceRows } = await pool.read('schemaVersion', { source });
+    tally.add(sourceRows);
+    return version;
   }
 
   #planNow(schema: SourceSchema): readonly TablePlan[] {

@@ -92,6 +92,8 @@ class TableReads {
   readonly #durations: number[] = [];
   /** Positions of tables whose rows, or keys, are all read. */
   readonly #toRead: number[];
+  /** Names of those of them that may still be asked for. */
+  readonly #unread = new Set<string>();
   readonly #failures: unknown[] = [];
   #retries = 0;
 
@@ -115,6 +117,7 @@ class TableReads {
       },
       bytesInFlight: new Semaphore(work.maxBytesInFlight),
       spares: [],
+      onReadOut: (table) => this.#readOut(table),
       onBatch: (table, rows, bytes) => meter.batch(table, rows, bytes),
       onRetries: (more) => {
         this.#retries += more;
@@ -210,7 +213,8 @@ class TableReads {
   }
 
   async #readTables(): Promise<void> {
-    const { pool } = this.#work;
+    const { pool, plans } = this.#work;
+    for (const at of this.#toRead) this.#unread.add(plans[at]!.name);
     await this.#loadTables();
     await Promise.all(
       Array.from({ length: pool.readerThreads }, async () => await this.#readNext()),
@@ -257,6 +261,10 @@ class TableReads {
       pool.endSession(source.session);
       return false;
     }
+  }
+
+  #readOut(table: string): void {
+    if (this.#unread.delete(table) && this.#unread.size === 0) this.#work.watch.lookBehindAll();
   }
 
   #done(at: number, checkpoint: TableCheckpoint, begun: number): void {

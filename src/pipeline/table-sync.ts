@@ -17,6 +17,8 @@ export interface SyncContext extends PageStreamContext {
   /** The share of a table's rows that may go at once: 1 where all may. */
   readonly maxLossShare: number;
   readonly schema: SchemaWatch;
+  /** Told once all that a table has to give was received, for tables whose rows, or keys, are all read. */
+  readonly onReadOut: (table: string) => void;
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
   /** Told of rows that the source gave beside those of tables and their logs. */
   readonly onSourceRows: (rows: number) => void;
@@ -37,13 +39,17 @@ export async function syncTable(
   let { checkpoint } = table;
   if (checkpoint.phase === 'reading') {
     let lane = checkpoint.lanes[0] ?? NEW_LANE;
-    for await (const page of pageStream(context, plan, lane)) {
+    const onLast = () => context.onReadOut(plan.name);
+    for await (const page of pageStream(context, plan, lane, onLast)) {
       refuseRejected(context, plan, page.rejected);
+      // A limit is reached when the consumer has counted.
+      if (page.done) onLast();
       checkpoint = await commit(context, table.id, lane, page);
       lane = checkpoint.lanes[0]!;
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
     }
   }
+  context.onReadOut(plan.name);
   return await sweepRows(context, plan, table.id, checkpoint);
 }
 

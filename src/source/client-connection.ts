@@ -3,7 +3,7 @@ import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
 import { Secrets } from '../secrets.js';
 import { classify } from './client-errors.js';
-import type { Query, RawRow, SourceConnection, Statement } from './connection.js';
+import type { Batch, Query, RawRow, SourceConnection, Statement } from './connection.js';
 import { guardedFetch } from './guarded-fetch.js';
 import { SERVER_RESPONSE_LIMIT } from './page.js';
 import { RetryPolicy, type RetryOptions } from './retry.js';
@@ -53,6 +53,12 @@ export class ClientConnection implements SourceConnection {
       const result = await this.#guard(this.#client.execute({ sql, args: params.map(bind) }));
       return toRows(result);
     }, this.#signal);
+
+  readonly batch: Batch = async ([first, ...others]) => {
+    if (first === undefined) return [];
+    const run = async ({ sql, params }: Statement) => await this.query(sql, params);
+    return [await run(first), ...(await Promise.all(others.map(run)))];
+  };
 
   async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
     return await this.#retry.run(async () => {

@@ -9,6 +9,21 @@ export type RawRow = readonly SqlValue[];
 /** Runs one read-only statement and gives all its rows. */
 export type Query = (sql: string, params?: readonly Cell[]) => Promise<RawRow[]>;
 
+/**
+ * Runs read-only statements, each in a snapshot of its own, and gives the rows of each, in order. None of them begins
+ * before the first has ended. Fails as the first that fails.
+ */
+export type Batch = (statements: readonly Statement[]) => Promise<RawRow[][]>;
+
+/** A batch of statements that run one after the other. */
+export function inTurn(query: Query): Batch {
+  return async (statements) => {
+    const answers: RawRow[][] = [];
+    for (const { sql, params } of statements) answers.push(await query(sql, params));
+    return answers;
+  };
+}
+
 /** The ways that there are to read a source. */
 export type TransportName = Exclude<Transport, 'auto'>;
 
@@ -33,6 +48,8 @@ export interface SourceConnection {
 
   /** One statement, one snapshot. Retried inside when that may help. */
   query: Query;
+  /** Statements that need nothing of each other's answers: one request where that can be, retried as a whole. */
+  batch: Batch;
   /** Runs several statements under one snapshot of the source. May call `read` again from the start after a failure. */
   snapshot<T>(read: (query: Query) => Promise<T>, signal?: AbortSignal): Promise<T>;
   /** Rows as the wire carries them, without values made of them; null where there are none such. */

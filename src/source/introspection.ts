@@ -1,5 +1,5 @@
 import { SourceError } from '../errors.js';
-import type { Query, RawRow } from './connection.js';
+import type { Batch, Query, RawRow, Statement } from './connection.js';
 
 /** SQLite's column affinities (https://www.sqlite.org/datatype3.html, section 3.1). */
 export type Affinity = 'integer' | 'text' | 'blob' | 'real' | 'numeric';
@@ -53,19 +53,21 @@ export interface SourceSchema {
 export const OWN_TABLE_PREFIX = 'storage_sync_';
 
 /**
- * Reads the source's schema in four statements, whatever the number of tables.
+ * Reads the source's schema in one batch of four statements, whatever the number of tables.
  *
  * Left out of `tables`: `sqlite_*` and `libsql_*`, virtual tables and their shadow tables, the shadow tables of
  * native vector indexes, and storage-sync's own.
  */
-export async function introspect(query: Query): Promise<SourceSchema> {
-  // Before all else: what changes meanwhile is then noticed by it.
-  const { version, encoding } = await readVersion(query);
-  const [listed, columns, uniqueKeys] = await Promise.all([
-    readTableList(query),
-    readColumns(query),
-    readUniqueKeys(query),
+export async function introspect(batch: Batch): Promise<SourceSchema> {
+  // The version first: what changes meanwhile is then noticed by it.
+  const { version, encoding, answers } = await readBehindVersion(batch, [
+    TABLE_LIST,
+    COLUMNS,
+    UNIQUE_KEYS,
   ]);
+  const [listed, columnRows, keyRows] = answers as [RawRow[], RawRow[], RawRow[]];
+  const columns = columnsByTable(columnRows);
+  const uniqueKeys = uniqueKeysByTable(keyRows);
   const others = new Map<string, string>();
   const userTables = new Map<string, { withoutRowid: boolean; strict: boolean }>();
   for (const [nameValue, type, withoutRowid, strict, vectorShadow] of listed) {
@@ -151,17 +153,35 @@ export function foldName(name: string): string {
 // `PRAGMA encoding` is not open to every client of a server; the bytes of a letter tell as well.
 const LETTER = `hex(CAST('a' AS BLOB))`;
 
+const VERSION: Statement = { sql: `SELECT ${LETTER}, schema_version FROM pragma_schema_version` };
+const NO_VERSION: Statement = { sql: `SELECT ${LETTER}, NULL` };
+
 /** Reads the schema's version and the encoding. */
-export async function readVersion(
-  query: Query,
-): Promise<Pick<SourceSchema, 'version' | 'encoding'>> {
+export async function readVersion(batch: Batch): Promise<SchemaVersion> {
+  return await readBehindVersion(batch, []);
+}
+
+type SchemaVersion = Pick<SourceSchema, 'version' | 'encoding'>;
+
+/** Reads the schema's version and the encoding, and then the answers of other statements, in the same batch. */
+async function readBehindVersion(
+  batch: Batch,
+  statements: readonly Statement[],
+): Promise<SchemaVersion & { readonly answers: readonly RawRow[][] }> {
+  const read = async (first: Statement) => {
+    const [versions, ...answers] = await batch([first, ...statements]);
+    const [letter, version] = versions![0]!;
+    return {
+      version: version === null ? null : Number(version),
+      encoding: encodingOf(letter),
+      answers,
+    };
+  };
   try {
-    const [row] = await query(`SELECT ${LETTER}, schema_version FROM pragma_schema_version`);
-    return { version: Number(row![1]), encoding: encodingOf(row![0]) };
+    return await read(VERSION);
   } catch (error) {
     if (!(error instanceof SourceError) || error.code !== 'SOURCE_SQL') throw error;
-    const [row] = await query(`SELECT ${LETTER}`);
-    return { version: null, encoding: encodingOf(row![0]) };
+    return await read(NO_VERSION);
   }
 }
 
@@ -182,22 +202,21 @@ interface ReadColumn extends SchemaColumn {
   readonly primaryKeyIndex: number;
 }
 
-async function readTableList(query: Query): Promise<RawRow[]> {
-  return await query(
-    `SELECT t.name, t.type, t.wr, t.strict,
+const TABLE_LIST: Statement = {
+  sql: `SELECT t.name, t.type, t.wr, t.strict,
             EXISTS (SELECT 1 FROM main.sqlite_schema AS i
                     WHERE i.type = 'index' AND i.name || '_shadow' = t.name
                       AND lower(i.sql) LIKE '%libsql_vector_idx%')
      FROM pragma_table_list AS t WHERE t.schema = 'main' ORDER BY t.name`,
-  );
-}
+};
 
-async function readColumns(query: Query): Promise<Map<string, ReadColumn[]>> {
-  const rows = await query(
-    `SELECT t.name, c.name, c.type, c."notnull", c.pk, c.hidden
+const COLUMNS: Statement = {
+  sql: `SELECT t.name, c.name, c.type, c."notnull", c.pk, c.hidden
      FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c
      WHERE t.schema = 'main' AND t.type = 'table' AND c.hidden <> 1 ORDER BY t.name, c.cid`,
-  );
+};
+
+function columnsByTable(rows: readonly RawRow[]): Map<string, ReadColumn[]> {
   const byTable = new Map<string, ReadColumn[]>();
   for (const [table, name, type, notNull, pk, hidden] of rows) {
     const declaredType = String(type);
@@ -215,15 +234,16 @@ async function readColumns(query: Query): Promise<Map<string, ReadColumn[]>> {
   return byTable;
 }
 
-async function readUniqueKeys(
-  query: Query,
-): Promise<Map<string, { origin: string; columns: string[]; collations: string[] }[]>> {
-  const rows = await query(
-    `SELECT t.name, i.name, i.origin, c.name, c.coll
+const UNIQUE_KEYS: Statement = {
+  sql: `SELECT t.name, i.name, i.origin, c.name, c.coll
      FROM pragma_table_list AS t, pragma_index_list(t.name) AS i, pragma_index_xinfo(i.name) AS c
      WHERE t.schema = 'main' AND t.type = 'table' AND i."unique" = 1 AND i.partial = 0 AND c.key = 1
      ORDER BY t.name, i.seq, c.seqno`,
-  );
+};
+
+function uniqueKeysByTable(
+  rows: readonly RawRow[],
+): Map<string, { origin: string; columns: string[]; collations: string[] }[]> {
   const byTable = new Map<
     string,
     Map<string, { origin: string; columns: string[]; collations: string[] }>

@@ -2,7 +2,7 @@ import { SourceError } from '../errors.js';
 import type { LogWindow } from './changes.js';
 import { readCaptures } from './change-log/capture-status.js';
 import { CAPTURE_TABLE, logName, READER_TABLE } from './change-log/layout.js';
-import type { Query, Statement } from './connection.js';
+import type { Batch, Query, RawRow, Statement } from './connection.js';
 import type { SourceSchema } from './introspection.js';
 
 /** The change log of one table, as far as a reader needs to know it. */
@@ -64,14 +64,16 @@ export function isKept(kept: KeptChanges, { log, logId, after }: LogWindow): boo
 }
 
 /** The change logs that hold all changes. Where there are none, nothing is asked. */
-export async function readLogStates(query: Query, schema: SourceSchema): Promise<LogState[]> {
+export async function readLogStates(batch: Batch, schema: SourceSchema): Promise<LogState[]> {
   if (!schema.others.has(CAPTURE_TABLE)) return [];
-  const { captures } = await readCaptures(query, schema);
+  const { captures } = await readCaptures(batch, schema);
   const whole = captures.filter(({ problem }) => problem === null);
   if (whole.length === 0) return [];
   const newest = whole.map(({ id }) => `(SELECT max(version) FROM main.${logName(id)})`);
-  const [versions] = await query(`SELECT ${newest.join(', ')}`);
-  const readers = await query(`SELECT reader, id, version FROM main.${READER_TABLE}`);
+  const [[versions], readers] = (await batch([
+    { sql: `SELECT ${newest.join(', ')}` },
+    { sql: `SELECT reader, id, version FROM main.${READER_TABLE}` },
+  ])) as [RawRow[], RawRow[]];
   return whole.map(({ id, table, logId, key, compacted }, i) => ({
     table,
     number: id,

@@ -1,7 +1,7 @@
 import Database from 'libsql';
 import { SourceError } from '../errors.js';
 import { InvalidText, type Cell, type SqlValue } from '../values.js';
-import type { Query, RawRow, SourceConnection } from './connection.js';
+import { inTurn, type Query, type RawRow, type SourceConnection } from './connection.js';
 import { filePathOf, refuseMissing } from './file-url.js';
 import { notADatabase } from './source-errors.js';
 import { StoredTables } from './stored/stored-tables.js';
@@ -51,6 +51,8 @@ export class NativeConnection implements SourceConnection {
       return Promise.reject(nativeError(error, this.#path));
     }
   };
+
+  readonly batch = inTurn(this.query);
 
   async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
     try {

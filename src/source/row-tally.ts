@@ -1,4 +1,4 @@
-import type { Query } from './connection.js';
+import type { Batch, Query } from './connection.js';
 
 /** Counts rows that a source gave. */
 export class RowTally {
@@ -18,6 +18,15 @@ export class RowTally {
       const rows = await query(sql, params);
       this.add(rows.length);
       return rows;
+    };
+  }
+
+  /** {@link over}, for batches. */
+  overBatch(batch: Batch): Batch {
+    return async (statements) => {
+      const answers = await batch(statements);
+      for (const rows of answers) this.add(rows.length);
+      return answers;
     };
   }
 }

@@ -110,7 +110,7 @@ export class Source implements AsyncDisposable {
   }
 
   async #introspect(): Promise<SourceSchema> {
-    this.#schema ??= introspect(this.#connection.query);
+    this.#schema ??= introspect(this.#connection.batch);
     return await this.#schema;
   }
 }

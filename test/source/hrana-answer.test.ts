@@ -1,7 +1,12 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import { SourceError } from '../../src/errors.js';
-import type { Query, RawRow, SourceConnection } from '../../src/source/connection.js';
+import {
+  inTurn,
+  type Query,
+  type RawRow,
+  type SourceConnection,
+} from '../../src/source/connection.js';
 import { guardedFetch } from '../../src/source/guarded-fetch.js';
 import { parseAnswer } from '../../src/source/hrana-answer.js';
 import { introspect } from '../../src/source/introspection.js';
@@ -93,7 +98,7 @@ async function withLiar(
   );
   const native = new NativeConnection(`file:${file}`);
   try {
-    const { plans } = planTables(await introspect(native.query), undefined);
+    const { plans } = planTables(await introspect(native.batch), undefined);
     const query: Query = async (sql, params) => change(sql, await native.query(sql, params));
     await use(
       {
@@ -103,6 +108,7 @@ async function withLiar(
         maxResponseBytes: 1_000_000,
         retries: 0,
         query,
+        batch: inTurn(query),
         snapshot: async (read) => await read(query),
         wire: () => Promise.resolve(null),
         close: () => Promise.resolve(),

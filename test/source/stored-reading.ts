@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
 import { fileURLToPath } from 'node:url';
 import { SourceError } from '../../src/errors.js';
-import type { Query } from '../../src/source/connection.js';
+import { inTurn, type Query } from '../../src/source/connection.js';
 import { introspect } from '../../src/source/introspection.js';
 import { NativeConnection } from '../../src/source/native-connection.js';
 import type { Page, PageBounds } from '../../src/source/page.js';
@@ -71,7 +71,7 @@ export function plansOf(
   definitions?: readonly TableDefinition[],
 ): Promise<readonly TablePlan[]> {
   return connection.snapshot(
-    async (query) => planTables(await introspect(query), definitions).plans,
+    async (query) => planTables(await introspect(inTurn(query)), definitions).plans,
   );
 }
 

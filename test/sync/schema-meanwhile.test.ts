@@ -127,6 +127,31 @@ void describe('a schema that changes while a sync runs', () => {
     }
   }
 
+  for (const isFirst of [true, false]) {
+    void it(`is noticed of a table whose rows have all come: ${isFirst ? 'first' : 'next'} sync`, async () => {
+      const before =
+        'CREATE TABLE early (k INTEGER PRIMARY KEY, v, w); INSERT INTO early VALUES (1, 2, 3)';
+      await withSource(`${before}; ${build}`, async (file, own) => {
+        await using server = await startHranaServer({ file });
+        const options = {
+          ...own,
+          source: { url: server.httpUrl },
+          transport: 'http-pipeline' as const,
+          batchSize: 20,
+        };
+        if (!isFirst) await run(options);
+        // One thread reads `early` first: when it asks for this page of `t`, nothing of the other is left to come.
+        const ended = await changeMeanwhile(file, options, 'ALTER TABLE early DROP COLUMN v');
+        assert.ok(ended instanceof SourceError, 'it was not noticed');
+        assert.equal(ended.code, 'SOURCE_SCHEMA_CHANGED', describeError(ended));
+        assert.match(ended.message, /"early"/);
+        await run(options);
+        await assertCacheEquals(file, options.cacheDir);
+        await assertNothingLeft(options);
+      });
+    });
+  }
+
   for (const mode of ['first sync', 'next sync', 'successor'] as const) {
     void it(`is not gone on from when it is changed back: ${mode}`, async () => {
       await withSource(build, async (file, options) => {

@@ -1,5 +1,5 @@
 import { StorageSyncError } from '../../errors.js';
-import type { Query } from '../connection.js';
+import type { Batch, Query, RawRow, Statement } from '../connection.js';
 import { foldName, introspect, type SourceSchema } from '../introspection.js';
 import { planCapture, type CapturePlan } from './capture-plan.js';
 import {
@@ -13,7 +13,7 @@ import {
   triggerName,
 } from './layout.js';
 import { fingerprint, triggerKinds, usesScratchRow } from './triggers.js';
-import { readUniqueIndexes } from './unique-indexes.js';
+import { TABLE_SQL, UNIQUE_INDEXES, uniqueIndexesOf } from './unique-indexes.js';
 
 /** A row of `storage_sync_capture`, held against the schema as it is. */
 export interface Capture {
@@ -42,15 +42,30 @@ export interface Captures {
   readonly objects: ReadonlyMap<string, { readonly type: string; readonly table: string }>;
 }
 
+const VERSION: Statement = { sql: 'SELECT schema_version FROM pragma_schema_version' };
+const OBJECTS: Statement = {
+  sql: `SELECT name, type, tbl_name FROM main.sqlite_schema
+     WHERE type IN ('table', 'trigger') AND name LIKE 'storage!_sync!_%' ESCAPE '!'`,
+};
+const CAPTURES: Statement = {
+  sql: `SELECT id, table_name, key, format, log_id, compacted, installed_at FROM ${CAPTURE_TABLE} ORDER BY id`,
+};
+
 /**
  * Reads which tables have a log, and whether each log can be trusted. Run it in the snapshot in which the log is read.
  *
  * @param known the schema, where it was just read.
  */
-export async function readCaptures(query: Query, known?: SourceSchema): Promise<Captures> {
-  const [version] = await query('SELECT schema_version FROM pragma_schema_version');
-  const schema = known ?? (await introspect(query));
-  const indexes = await readUniqueIndexes(query);
+export async function readCaptures(batch: Batch, known?: SourceSchema): Promise<Captures> {
+  const schema = known ?? (await introspect(batch));
+  const [version, indexRows, tableSql, named, rows = []] = (await batch([
+    VERSION,
+    UNIQUE_INDEXES,
+    TABLE_SQL,
+    OBJECTS,
+    ...(schema.others.has(CAPTURE_TABLE) ? [CAPTURES] : []),
+  ])) as [RawRow[], RawRow[], RawRow[], RawRow[], RawRow[]?];
+  const indexes = uniqueIndexesOf(indexRows, tableSql);
   const plans = new Map<string, CapturePlan | StorageSyncError>();
   for (const table of schema.tables) {
     try {
@@ -60,21 +75,12 @@ export async function readCaptures(query: Query, known?: SourceSchema): Promise<
       plans.set(table.name, error);
     }
   }
-  const named = await query(
-    `SELECT name, type, tbl_name FROM main.sqlite_schema
-     WHERE type IN ('table', 'trigger') AND name LIKE 'storage!_sync!_%' ESCAPE '!'`,
-  );
   const objects = new Map(
     named.map(([name, type, table]) => [
       foldName(String(name)),
       { type: String(type), table: String(table) },
     ]),
   );
-  const rows = objects.has(CAPTURE_TABLE)
-    ? await query(
-        `SELECT id, table_name, key, format, log_id, compacted, installed_at FROM ${CAPTURE_TABLE} ORDER BY id`,
-      )
-    : [];
   const captures = rows.map(([id, table, key, format, logId, compacted, installedAt]): Capture => {
     const capture = {
       id: Number(id),
@@ -87,7 +93,7 @@ export async function readCaptures(query: Query, known?: SourceSchema): Promise<
     };
     return { ...capture, problem: problemOf(capture, plans, objects) };
   });
-  return { schema, schemaVersion: Number(version![0]), captures, plans, objects };
+  return { schema, schemaVersion: Number(version[0]![0]), captures, plans, objects };
 }
 
 /** The highest number that any object of a log is named by. */

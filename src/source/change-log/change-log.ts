@@ -8,7 +8,7 @@ import {
   type SourceOptions,
 } from '../../options.js';
 import { ClientConnection } from '../client-connection.js';
-import type { Statement } from '../connection.js';
+import { inTurn, type Statement } from '../connection.js';
 import { filePathOf, refuseMissing } from '../file-url.js';
 import { findTable, foldName } from '../introspection.js';
 import type { CapturePlan } from './capture-plan.js';
@@ -139,7 +139,7 @@ export class ChangeLog implements AsyncDisposable {
   /** What is captured, how much each log holds, and who reads it. */
   async status(): Promise<ChangeLogStatus> {
     return await this.#connection.snapshot(async (query) => {
-      const captures = await readCaptures(query);
+      const captures = await readCaptures(inTurn(query));
       const now = Date.now();
       const tables: CaptureStatus[] = [];
       for (const capture of captures.captures) {
@@ -164,7 +164,7 @@ export class ChangeLog implements AsyncDisposable {
    */
   async compact(options: CompactOptions = {}): Promise<CompactReport> {
     checkCompactOptions(options);
-    const captures = await this.#connection.snapshot(readCaptures);
+    const captures = await this.#readCaptures();
     const chosen = chooseCaptures(captures, options.tables);
     for (const capture of chosen) refuseNewerFormat(capture);
     const readersForgotten = await this.#forgetReaders(chosen, options.forgetReadersAfterMs);
@@ -206,13 +206,17 @@ export class ChangeLog implements AsyncDisposable {
     await this.close();
   }
 
+  async #readCaptures(): Promise<Captures> {
+    return await this.#connection.snapshot(async (query) => await readCaptures(inTurn(query)));
+  }
+
   /**
    * Plans a change of the schema and makes it in one transaction, which fails when the schema is no longer what the
    * plan was made for; then it is planned anew.
    */
   async #change<T>(plan: (captures: Captures) => Change<T>): Promise<T> {
     for (let attempt = 1; ; attempt++) {
-      const captures = await this.#connection.snapshot(readCaptures);
+      const captures = await this.#readCaptures();
       const { statements, result } = plan(captures);
       if (statements.length === 0) return result;
       try {

@@ -1,4 +1,4 @@
-import type { Query } from '../connection.js';
+import type { RawRow, Statement } from '../connection.js';
 import { parseIndex } from './sql-text.js';
 
 export interface UniqueIndexTerm {
@@ -24,15 +24,22 @@ export interface UniqueIndexes {
   readonly tableSql: ReadonlyMap<string, string>;
 }
 
-/** Reads the unique indexes of all tables in two statements. */
-export async function readUniqueIndexes(query: Query): Promise<UniqueIndexes> {
-  const rows = await query(
-    `SELECT t.name, i.name, i.origin, i.partial, c.name, c.coll, s.sql
+/** What tells the unique indexes of all tables. */
+export const UNIQUE_INDEXES: Statement = {
+  sql: `SELECT t.name, i.name, i.origin, i.partial, c.name, c.coll, s.sql
      FROM pragma_table_list AS t, pragma_index_list(t.name) AS i, pragma_index_xinfo(i.name) AS c
      LEFT JOIN main.sqlite_schema AS s ON s.type = 'index' AND s.name = i.name
      WHERE t.schema = 'main' AND t.type = 'table' AND i."unique" = 1 AND c.key = 1
      ORDER BY t.name, i.name, c.seqno`,
-  );
+};
+
+/** What tells the SQL of all tables. */
+export const TABLE_SQL: Statement = {
+  sql: `SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND sql IS NOT NULL`,
+};
+
+/** Makes of the rows of these statements what there is to know. */
+export function uniqueIndexesOf(rows: readonly RawRow[], tables: readonly RawRow[]): UniqueIndexes {
   const indexes = new Map<string, Map<string, { index: UniqueIndex; terms: UniqueIndexTerm[] }>>();
   for (const [table, name, origin, partial, column, collation, sql] of rows) {
     const ofTable = indexes.get(String(table)) ?? new Map();
@@ -52,9 +59,6 @@ export async function readUniqueIndexes(query: Query): Promise<UniqueIndexes> {
       collation: String(collation ?? 'BINARY').toUpperCase(),
     });
   }
-  const tables = await query(
-    `SELECT name, sql FROM main.sqlite_schema WHERE type = 'table' AND sql IS NOT NULL`,
-  );
   return {
     byTable: new Map(
       [...indexes].map(([table, of]) => [table, [...of.values()].map(({ index }) => index)]),

@@ -1,6 +1,6 @@
 import { SourceError } from '../../errors.js';
 import { Secrets } from '../../secrets.js';
-import type { Query, RawRow, SourceConnection, Statement } from '../connection.js';
+import type { Batch, Query, RawRow, SourceConnection, Statement } from '../connection.js';
 import { SERVER_RESPONSE_LIMIT } from '../page.js';
 import { RetryPolicy, type RetryOptions } from '../retry.js';
 import { CURSOR_END, CURSOR_MORE, type CursorEncoding } from './cursor-decoder.js';
@@ -74,11 +74,16 @@ export class HranaConnection implements SourceConnection {
   }
 
   readonly query: Query = async (sql, params = []) => {
-    const [rows] = await Promise.all([
-      this.#try(async () => await this.#newStream().run([{ sql, params }], true)),
+    const [rows] = await this.batch([{ sql, params }]);
+    return rows!;
+  };
+
+  readonly batch: Batch = async (statements) => {
+    const [answers] = await Promise.all([
+      this.#try(async () => await this.#newStream().run(statements, true)),
       this.#cursors,
     ]);
-    return rows;
+    return answers;
   };
 
   async snapshot<T>(read: (query: Query) => Promise<T>): Promise<T> {
@@ -89,7 +94,8 @@ export class HranaConnection implements SourceConnection {
         const statement = { sql, params };
         const statements = begun ? [statement] : [BEGIN, statement];
         begun = true;
-        return await this.#guard(stream.run(statements, false));
+        const answers = await this.#guard(stream.run(statements, false));
+        return answers.at(-1)!;
       };
       try {
         return await read(query);

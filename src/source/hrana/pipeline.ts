@@ -27,8 +27,8 @@ export class PipelineStream {
     this.#base = base;
   }
 
-  /** Runs statements, of which each but the last must succeed, and gives the rows of the last. */
-  async run(statements: readonly Statement[], closes: boolean): Promise<RawRow[]> {
+  /** Runs statements in one request, one after the other, and gives the rows of each. All must succeed. */
+  async run(statements: readonly Statement[], closes: boolean): Promise<RawRow[][]> {
     const turn = this.#last.then(async () => await this.#run(statements, closes));
     this.#last = turn.catch(() => undefined);
     return await turn;
@@ -42,20 +42,19 @@ export class PipelineStream {
     });
   }
 
-  async #run(statements: readonly Statement[], closes: boolean): Promise<RawRow[]> {
+  async #run(statements: readonly Statement[], closes: boolean): Promise<RawRow[][]> {
     if (this.#isBroken) {
       throw new SourceError('SOURCE_UNAVAILABLE', 'The stream of statements broke off.');
     }
     const requests = statements.map((stmt) => ({ type: 'execute', stmt: jsonStatement(stmt) }));
     const results = await this.#send(closes ? [...requests, { type: 'close' }] : requests);
-    let rows: RawRow[] = [];
-    for (let i = 0; i < statements.length; i++) {
+    const answers = statements.map((_, i) => {
       const result = results[i];
       if (field(result, 'type') === 'error') throw readError(field(result, 'error'));
-      rows = rowsOf(result);
-    }
+      return rowsOf(result);
+    });
     if (!closes && this.#baton === null) this.#isBroken = true;
-    return rows;
+    return answers;
   }
 
   async #send(requests: readonly object[]): Promise<readonly unknown[]> {

@@ -38,7 +38,7 @@ export async function sourceFiles(directory: string): Promise<Target> {
       try {
         const connection = new NativeConnection(`file:${file}`);
         try {
-          const { plans } = planTables(await introspect(connection.query), undefined);
+          const { plans } = planTables(await introspect(connection.batch), undefined);
           for (const plan of plans) {
             let rows = 0;
             for await (const page of readPages(connection, plan, null, BOUNDS)) {

@@ -1,4 +1,9 @@
-import type { Query, SourceConnection } from '../../../src/source/connection.js';
+import {
+  inTurn,
+  type Batch,
+  type Query,
+  type SourceConnection,
+} from '../../../src/source/connection.js';
 import { reachAsync } from './fault.js';
 
 type Wrap = (query: Query) => Query;
@@ -8,11 +13,13 @@ export class WrappedConnection implements SourceConnection {
   readonly #inner: SourceConnection;
   readonly #wrap: Wrap;
   readonly query: Query;
+  readonly batch: Batch;
 
   constructor(inner: SourceConnection, wrap: Wrap) {
     this.#inner = inner;
     this.#wrap = wrap;
     this.query = wrap(inner.query);
+    this.batch = inTurn(this.query);
   }
 
   get transport(): SourceConnection['transport'] {
