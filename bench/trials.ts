@@ -134,6 +134,7 @@ export const TRIALS: readonly Trial[] = [
     targets: [
       { id: 'one-percent', title: 'storage-sync, 1 % changed', program: 'one-percent' },
       { ...STORAGE_SYNC, title: 'storage-sync, full' },
+      { id: 'bare-puts', title: 'bare LMDB, 1 % put', program: 'bare-puts' },
     ],
     goals: [
       { figure: 'wallMs', against: 'storage-sync', atMost: 0.02 },

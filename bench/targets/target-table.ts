@@ -22,6 +22,7 @@ export const TARGET_LOADERS = {
     (await import('./hand-tuned-loop.js')).handTunedLoop,
   'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,
   'bare-append': async (): Promise<Target> => (await import('./bare-append.js')).bareAppend,
+  'bare-puts': async (): Promise<Target> => (await import('./bare-puts.js')).barePuts,
   'cache-get': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGet,
   'cache-get-many': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGetMany,
   'lmdb-get': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbGet,
