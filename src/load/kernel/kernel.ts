@@ -41,6 +41,7 @@ export interface KernelExports {
   group(to: number, starts: number): void;
   countRecords(from: number, end: number): number;
   largestRecord(): number;
+  keyBytesOf(record: number): number;
   sortRecords(from: number, end: number, entries: number, spare: number): number;
   setPages(pageBytes: number, largestNode: number, limitBytes: number): void;
   setRun(

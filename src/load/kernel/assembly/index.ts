@@ -36,6 +36,7 @@ export {
 } from './leaf-run';
 export { movedBytes, setValues, valueBytes } from './long-values';
 export { countRecords, largestRecord, sortRecords } from './sort';
+export { keyBytesOf } from './spooled-record';
 export { setBounds };
 
 /**
