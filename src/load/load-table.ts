@@ -7,7 +7,7 @@ import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
 import type { TableOutline } from '../source/file-scan.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
-import type { RowidRange } from '../source/stored/leaf-scan.js';
+import type { RowidRange, SizeRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly, packBounds, type KeyBounds } from './key-ranges.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
@@ -19,8 +19,12 @@ const MIN_BYTES = 16 * 1024 * 1024;
 const MAX_ROW_BYTES = 256 * 1024;
 /** What the record of a row takes more than the row: key, checksum and sizes. The same again is what a long one leaves. */
 const RECORD_OVERHEAD_BYTES = 32;
-/** The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. */
-const LONG_ROW_BYTES = 1980;
+/**
+ * The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. Not that of one so
+ * long that there may be no room for its pages where rows are read: it is spooled. To take a row for a long one whose
+ * record is spooled makes the spool too small.
+ */
+const LONG_ROW_BYTES: SizeRange = { over: 2026, upTo: 1024 * 1024 };
 /** A range of keys is as even as its sample is large. */
 const SAMPLES_PER_RANGE = 32;
 const MIN_SAMPLES = 4096;

@@ -52,34 +52,42 @@ export async function readBothWays(
   file: string,
   { range = ALL, bounds = ROOMY, definitions, keys = [] }: Reading = {},
 ): Promise<ByLeaves> {
-  const connection = new NativeConnection(`file:${file}`);
-  try {
-    const [plan] = await plansOf(connection, definitions);
-    const builder = new BatchBuilder(plan!, checksum);
-    const expected = await readRange(connection, plan!, range, bounds, oneByOne(builder));
-    const records = showBatch(builder).toSorted();
-    const read = async (values: ValueWriter | null) => {
-      const found = await readLeaves(connection, plan!, range, bounds, keys, values);
+  // Each with a connection of its own: what one learns of a table another does not know.
+  const on = async <T>(read: (connection: NativeConnection, plan: TablePlan) => Promise<T>) => {
+    const connection = new NativeConnection(`file:${file}`);
+    try {
+      const [plan] = await plansOf(connection, definitions);
+      return await read(connection, plan!);
+    } finally {
+      await connection.close();
+    }
+  };
+  const { expected, records } = await on(async (connection, plan) => {
+    const builder = new BatchBuilder(plan, checksum);
+    const page = await readRange(connection, plan, range, bounds, oneByOne(builder));
+    return { expected: page, records: showBatch(builder).toSorted() };
+  });
+  const byLeaves = async (values: ValueWriter | null) => {
+    return await on(async (connection, plan) => {
+      const found = await readLeaves(connection, plan, range, bounds, keys, values);
       assert.deepEqual(found.page, expected);
       return found;
-    };
-    const { groups } = await read(null);
-    assert.deepEqual(readGroup(groups.bytes).map(showRecord).toSorted(), records);
-    const values = new ValueFile(`${file}.values`);
-    const writer = values.writer();
-    try {
-      const { groups: short, ...found } = await read(writer);
-      const { ranges } = writer;
-      const { records: resolved, moved, stayed } = values.resolve(short, ranges);
-      const shown = resolved.map(showRecord);
-      assert.deepEqual(shown.toSorted(), records);
-      const wasted = values.taken - ranges.reduce((sum, { pages }) => sum + pages, 0);
-      return { ...found, records: shown, moved, stayed, wasted };
-    } finally {
-      writer.close();
-    }
+    });
+  };
+  const { groups } = await byLeaves(null);
+  assert.deepEqual(readGroup(groups.bytes).map(showRecord).toSorted(), records);
+  const values = new ValueFile(`${file}.values`);
+  const writer = values.writer();
+  try {
+    const { groups: short, ...found } = await byLeaves(writer);
+    const { ranges } = writer;
+    const { records: resolved, moved, stayed } = values.resolve(short, ranges);
+    const shown = resolved.map(showRecord);
+    assert.deepEqual(shown.toSorted(), records);
+    const wasted = values.taken - ranges.reduce((sum, { pages }) => sum + pages, 0);
+    return { ...found, records: shown, moved, stayed, wasted };
   } finally {
-    await connection.close();
+    writer.close();
   }
 }
 

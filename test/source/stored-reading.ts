@@ -140,7 +140,7 @@ async function readByScan(
   plan: TablePlan,
   bounds: PageBounds,
 ): Promise<Omit<Read, 'pages'> | null> {
-  const looking = { rangeBytes: 4096, samples: 10, longBytes: 1000 };
+  const looking = { rangeBytes: 4096, samples: 10, longBytes: { over: 1000, upTo: 9000 } };
   const sample = new KeySample();
   const outline = await outlineTable(connection, plan, looking, (record, table, end) =>
     sample.take(record, table, end),

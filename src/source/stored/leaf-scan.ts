@@ -126,6 +126,12 @@ export interface SampledRows {
   readonly long: { readonly rows: number; readonly bytes: number };
 }
 
+/** More bytes than some, but no more than others. */
+export interface SizeRange {
+  readonly over: number;
+  readonly upTo: number;
+}
+
 /**
  * Looks at a record.
  *
@@ -136,14 +142,14 @@ export type LookAt = (record: StoredRecord, table: StoredTable, end: number) => 
 /**
  * Looks at the first row of some leaves, taken evenly over the table.
  *
- * @param longBytes a row of more is a long one.
+ * @param longBytes of a row that is a long one.
  * @throws as {@link scanRows}.
  */
 export async function sampleRows(
   table: StoredTable,
   btree: TableBtree,
   samples: number,
-  longBytes: number,
+  longBytes: SizeRange,
   look: LookAt,
 ): Promise<SampledRows> {
   const all = await btree.leavesBetween(null, null);
@@ -161,7 +167,7 @@ export async function sampleRows(
 
 class LeafSampler {
   readonly #table: StoredTable;
-  readonly #longBytes: number;
+  readonly #longBytes: SizeRange;
   readonly #look: LookAt;
   readonly #record = new StoredRecord();
   readonly #cell = newCell();
@@ -169,7 +175,7 @@ class LeafSampler {
   rows = 0;
   bytes = 0;
 
-  constructor(table: StoredTable, longBytes: number, look: LookAt) {
+  constructor(table: StoredTable, longBytes: SizeRange, look: LookAt) {
     this.#table = table;
     this.#longBytes = longBytes;
     this.#look = look;
@@ -177,6 +183,7 @@ class LeafSampler {
 
   take(pages: Buffer, leaves: number): void {
     const { pageBytes, usableBytes } = this.#table.pages;
+    const { over, upTo } = this.#longBytes;
     for (let i = 0; i < leaves; i++) {
       const start = i * pageBytes;
       const count = leafCells(pages, start, pageBytes);
@@ -185,7 +192,7 @@ class LeafSampler {
         const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
         const { at, payloadBytes, localBytes } = this.#cell;
         this.bytes += payloadBytes;
-        if (payloadBytes > this.#longBytes) {
+        if (payloadBytes > over && payloadBytes <= upTo) {
           this.long.rows++;
           this.long.bytes += payloadBytes;
         }
