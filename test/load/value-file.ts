@@ -27,11 +27,12 @@ export class ValueFile {
   readonly #dir: string;
   readonly #segments: Segments;
 
-  /** @param dir where it is made. */
+  /** @param dir where it is made, or was. */
   constructor(dir: string) {
     this.#dir = dir;
     mkdirSync(dir, { recursive: true });
-    writeFileSync(dataPath(dir), '');
+    // What is there already is overwritten.
+    writeFileSync(dataPath(dir), '', { flag: 'a' });
     this.#segments = new Segments(TARGET, Segments.memoryFor(0));
   }
 
