@@ -4,7 +4,6 @@ import type { PageRange } from '../cache/bulk/bulk-tree.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
 import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
-import type { TableOutline } from '../source/file-scan.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange, SizeRange } from '../source/stored/leaf-scan.js';
@@ -121,7 +120,8 @@ class TableLoad {
     await pool.write('abandonLoad', { generation, target }).catch(() => undefined);
   }
 
-  async #outline(): Promise<LoadTasks['outline']['response']['outline']> {
+  /** Null for a table that is not loaded. */
+  async #outline(): Promise<SampledOutline | null> {
     const { pool, source } = this.#context;
     const look = async (samples: number) => {
       const looking = { rangeBytes: this.#rangeBytes, samples, longBytes: LONG_ROW_BYTES };
@@ -240,9 +240,10 @@ class TableLoad {
   }
 }
 
-/** What the records of a table take in a spool: long values are not in it. */
-function spooledBytes({ rows, bytes, long }: TableOutline): number {
-  return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows);
+/** What the records of a table take in a spool: of long ones there are the keys in it, not the values. */
+function spooledBytes({ rows, bytes, long, keys }: SampledOutline): number {
+  const keyBytes = keys.reduce((sum, { length }) => sum + length, 0) / Math.max(1, keys.length);
+  return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows) + keyBytes * long.rows;
 }
 
 /** Hands things on in the order of their numbers, one at a time, whatever order they come in. */
@@ -275,3 +276,5 @@ class InOrder<T> {
 }
 
 type Spooled = NonNullable<LoadTasks['spool']['response']['spooled']>;
+/** With some keys. */
+type SampledOutline = NonNullable<LoadTasks['outline']['response']['outline']>;

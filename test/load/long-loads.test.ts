@@ -111,12 +111,15 @@ void describe('a table of long rows that is loaded', () => {
     });
   });
 
-  void it('may have rows that only seem to be long, and such that are too long for pages of their own at once', async () => {
+  void it('may have rows that only seem to be long, long keys, and values too long for pages of their own at once', async () => {
     const count = 24_000;
     const all = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${count}) INSERT INTO t SELECT`;
     for (const build of [
       // A few bytes less than what a leaf has room for.
       `CREATE TABLE t (k INTEGER PRIMARY KEY, v); ${all} i, printf('%.*c', 1985, 'x') FROM n`,
+      // Of these little but the key is spooled, which is most of them.
+      `CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v);
+        ${all} printf('%05d %.*c', i * 7919 % 100003, 1800, 'k'), printf('%.*c', 300, 'x') FROM n`,
       `CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v); ${all} printf('%05d', i * 7919 % 100003),
          CASE i % 800 WHEN 0 THEN zeroblob(2600000) ELSE printf('%.*c', 70, 'x') END FROM n`,
     ]) {
