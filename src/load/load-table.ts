@@ -4,10 +4,9 @@ import type { PageRange } from '../cache/bulk/bulk-tree.js';
 import type { TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
 import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
-import type { TableOutline } from '../source/file-scan.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
-import type { RowidRange } from '../source/stored/leaf-scan.js';
+import type { RowidRange, SizeRange } from '../source/stored/leaf-scan.js';
 import { cutEvenly, packBounds, type KeyBounds } from './key-ranges.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
@@ -19,8 +18,12 @@ const MIN_BYTES = 1024 * 1024;
 const MAX_ROW_BYTES = 256 * 1024;
 /** What the record of a row takes more than the row: key, checksum and sizes. The same again is what a long one leaves. */
 const RECORD_OVERHEAD_BYTES = 32;
-/** The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. */
-const LONG_ROW_BYTES = 1980;
+/**
+ * The record of a longer row takes more than half a page of LMDB: its value is on pages of its own. Not that of one so
+ * long that there may be no room for its pages where rows are read: it is spooled. To take a row for a long one whose
+ * record is spooled makes the spool too small.
+ */
+const LONG_ROW_BYTES: SizeRange = { over: 2026, upTo: 1024 * 1024 };
 /** A range of keys is as even as its sample is large. */
 const SAMPLES = { samples: 32, minSamples: 256, maxSamples: 16_384 };
 /** What a thread holds of a range at most: its rows as they are read, then grouped; or a group, then its pages. */
@@ -115,7 +118,8 @@ class TableLoad {
     await pool.write('abandonLoad', { generation, target }).catch(() => undefined);
   }
 
-  async #outline(): Promise<LoadTasks['outline']['response']['outline']> {
+  /** Null for a table that is not loaded. */
+  async #outline(): Promise<SampledOutline | null> {
     const { pool, source } = this.#context;
     const looking = { ...SAMPLES, rangeBytes: this.#rangeBytes, longBytes: LONG_ROW_BYTES };
     const { outline } = await pool.read('outline', { source, plan: this.#plan, looking });
@@ -228,9 +232,10 @@ class TableLoad {
   }
 }
 
-/** What the records of a table take in a spool: long values are not in it. */
-function spooledBytes({ rows, bytes, long }: TableOutline): number {
-  return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows);
+/** What the records of a table take in a spool: of long ones there are the keys in it, not the values. */
+function spooledBytes({ rows, bytes, long, keys }: SampledOutline): number {
+  const keyBytes = keys.reduce((sum, { length }) => sum + length, 0) / Math.max(1, keys.length);
+  return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows) + keyBytes * long.rows;
 }
 
 /** Hands things on in the order of their numbers, one at a time, whatever order they come in. */
@@ -263,3 +268,5 @@ class InOrder<T> {
 }
 
 type Spooled = NonNullable<LoadTasks['spool']['response']['spooled']>;
+/** With some keys. */
+type SampledOutline = NonNullable<LoadTasks['outline']['response']['outline']>;

@@ -12,6 +12,7 @@ import {
   type LookAt,
   type RowidRange,
   type ScannedRows,
+  type SizeRange,
 } from './stored/leaf-scan.js';
 import { StoredFormError } from './stored/stored-form-error.js';
 import type { StoredPageBounds } from './stored/stored-page.js';
@@ -38,8 +39,8 @@ export interface Looking {
   readonly samples: number;
   readonly minSamples: number;
   readonly maxSamples: number;
-  /** A row of more bytes is a long one. */
-  readonly longBytes: number;
+  /** The bytes of a row that is a long one. */
+  readonly longBytes: SizeRange;
 }
 
 /** The rows of a range, without the rows: those went to a sink. */

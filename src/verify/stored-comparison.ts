@@ -1,4 +1,4 @@
-import type { RowidRange } from '../source/stored/leaf-scan.js';
+import type { RowidRange, SizeRange } from '../source/stored/leaf-scan.js';
 import type { VerifyContext } from './context.js';
 import type { StoredRows, VerifyTarget } from './tasks.js';
 
@@ -12,6 +12,8 @@ const MAX_BYTES = 4 * RANGE_BYTES;
 const MAX_DIFFERENT = 10_000;
 /** Leaves from which the size of rows is told. */
 const SAMPLES = { samples: 0, minSamples: 64, maxSamples: 64 };
+/** No row is too long for anything here. */
+const NO_ROW: SizeRange = { over: Infinity, upTo: Infinity };
 /** A range without rows: what is read of it is the snapshot. */
 const NO_ROWS: RowidRange = { after: 0, upTo: 0 };
 /** So often each thread is asked once more whether the source is as it was. */
@@ -50,7 +52,7 @@ export class StoredComparison {
     if (this.#entries < MIN_ROWS) return null;
     const { pool, source, meter } = this.#context;
     const { plan } = this.#target;
-    const looking = { ...SAMPLES, rangeBytes: RANGE_BYTES, longBytes: RANGE_BYTES };
+    const looking = { ...SAMPLES, rangeBytes: RANGE_BYTES, longBytes: NO_ROW };
     const { outline } = await pool.read('outline', { source, plan, looking });
     if (outline === null) return null;
     const before = await this.#lastTransaction();

@@ -2,19 +2,13 @@ import assert from 'node:assert/strict';
 import { isUtf8 } from 'node:buffer';
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { Kernel } from '../../src/load/kernel/kernel.js';
-import { RowKernel } from '../../src/load/kernel/row-kernel.js';
 import { packBounds } from '../../src/load/key-ranges.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
-import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
-import { readRange, type RangePage } from '../../src/source/file-scan.js';
+import { readRange } from '../../src/source/file-scan.js';
 import { NativeConnection } from '../../src/source/native-connection.js';
-import type { TablePlan } from '../../src/source/plan.js';
-import { type LeafSink, type RowidRange } from '../../src/source/stored/leaf-scan.js';
+import type { RowidRange } from '../../src/source/stored/leaf-scan.js';
 import type { StoredPageBounds } from '../../src/source/stored/stored-page.js';
-import type { TableDefinition } from '../../src/table-definition.js';
-import { BatchBuilder, recordsOf } from '../../src/transform/batch.js';
-import { loadChecksum } from '../../src/transform/checksum.js';
+import { BatchBuilder } from '../../src/transform/batch.js';
 import { plansOf, ROOMY } from '../source/stored-reading.js';
 import {
   changeDatabase,
@@ -26,104 +20,11 @@ import {
   type NativeDatabase,
 } from '../support/databases.js';
 import fc from '../support/fast-check.js';
-import { readGroup } from '../support/record-groups.js';
 import { TempDirectory } from '../support/temp.js';
 import { oneByOne } from '../support/one-by-one.js';
+import { ALL, checksum, kernel, readBothWays } from './reading.js';
 
-const checksum = await loadChecksum();
-/** One for all tables, as in a thread: nothing of one must get into another. */
-const kernel = new RowKernel(await Kernel.load(KERNEL_FILE));
-const ALL: RowidRange = { after: null, upTo: null };
 const ODD = 7;
-
-interface ByLeaves {
-  readonly page: RangePage;
-  readonly records: readonly string[];
-  /** Rows that came by their leaves, and those that came one by one. */
-  readonly whole: number;
-  readonly single: number;
-}
-
-interface Reading {
-  readonly range?: RowidRange;
-  readonly bounds?: StoredPageBounds;
-  readonly definitions?: readonly TableDefinition[];
-  /** The keys at which ranges begin. */
-  readonly keys?: readonly Uint8Array[];
-}
-
-/** Reads the first table of a file both ways, asserts that they give the same, and tells what came how. */
-async function readBothWays(
-  file: string,
-  { range = ALL, bounds = ROOMY, definitions, keys = [] }: Reading = {},
-): Promise<ByLeaves> {
-  const connection = new NativeConnection(`file:${file}`);
-  try {
-    const [plan] = await plansOf(connection, definitions);
-    return await readPlan(connection, plan!, range, bounds, keys);
-  } finally {
-    await connection.close();
-  }
-}
-
-async function readPlan(
-  connection: NativeConnection,
-  plan: TablePlan,
-  range: RowidRange,
-  bounds: StoredPageBounds,
-  keys: readonly Uint8Array[],
-): Promise<ByLeaves> {
-  const builder = new BatchBuilder(plan, checksum);
-  const one = oneByOne(builder);
-  const expected = await readRange(connection, plan, range, bounds, one);
-  const leaves = new LeafRecords(kernel, plan, packBounds(keys), null, checksum, undefined);
-  let whole = 0;
-  let single = 0;
-  const counting: LeafSink = {
-    rows: leaves.rows,
-    begin: () => {
-      whole = 0;
-      single = 0;
-      leaves.begin();
-    },
-    takeLeaves: (pages, odd) => {
-      const taken = leaves.takeLeaves(pages, (page, cell) => {
-        single++;
-        odd(page, cell);
-      });
-      whole += taken.rows;
-      return taken;
-    },
-    takeRecord: (record, rowid) => leaves.takeRecord(record, rowid),
-  };
-  const page = await readRange(connection, plan, range, bounds, counting);
-  assert.ok(page !== null, 'read by leaves');
-  assert.deepEqual(page, expected);
-  const { groups, count } = leaves.finish();
-  assert.equal(count, page.taken);
-  assert.equal(groups.sizes.length, keys.length + 1);
-  const records = showGroup(groups.bytes);
-  assert.deepEqual(records.toSorted(), showBatch(builder).toSorted());
-  return { page, records, whole, single };
-}
-
-function showGroup(bytes: Buffer): string[] {
-  return readGroup(bytes).map(
-    ({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`,
-  );
-}
-
-function showBatch(builder: BatchBuilder): string[] {
-  const batch = builder.finish();
-  const arena = Buffer.from(batch.arena);
-  const records: string[] = [];
-  for (const { keyStart, valueStart, end } of recordsOf(batch)) {
-    records.push(
-      `${arena.toString('hex', keyStart, valueStart)} ${arena.toString('hex', valueStart, end)}`,
-    );
-  }
-  return records;
-}
 
 /** Texts and blobs at the lengths where a header grows, of msgpack or of SQLite. */
 const SIZES = [0, 1, 31, 32, 57, 58, 127, 128, 129, 255, 256, 257];

@@ -1,16 +1,14 @@
 import assert from 'node:assert/strict';
-import { closeSync, openSync, readdirSync, statSync } from 'node:fs';
+import { readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { StorageSync, WorkerPool, type StorageSyncOptions } from '../../src/index.js';
+import { StorageSync } from '../../src/index.js';
 import { Environment } from '../../src/cache/environment.js';
-import { readState } from '../../src/cache/bulk/data-file.js';
-import { dataPath, generationPath } from '../../src/cache/layout.js';
+import { generationPath } from '../../src/cache/layout.js';
 import type { LoadTasks } from '../../src/load/tasks.js';
-import type { ReaderTasks } from '../../src/pipeline/messages.js';
-import { changeDatabase, type NativeDatabase } from '../support/databases.js';
+import { changeDatabase } from '../support/databases.js';
 import { startHranaServer } from '../support/hrana/server.js';
-import { TempDirectory } from '../support/temp.js';
+import { assertEqualToSource, assertNothingLeftBehind, onStage } from './stage.js';
 
 const ROWS = 24_000;
 const numbers = `WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS})`;
@@ -33,52 +31,6 @@ const TABLES: Readonly<Record<string, string>> = {
     ${numbers} INSERT INTO wide SELECT printf('%05d', i * 7919 % 100003), CASE WHEN i % 400 = 0 THEN randomblob(30000 + i) END FROM n`,
 };
 
-/** Notes the tasks of a pool, and may give other answers to them. */
-class WatchedPool extends WorkerPool {
-  readonly tasks: string[] = [];
-  instead: (task: string, nth: number) => object | Error | null = () => null;
-
-  override async read<Name extends keyof ReaderTasks>(
-    task: Name,
-    request: ReaderTasks[Name]['request'],
-    transfer?: readonly ArrayBuffer[],
-  ): Promise<ReaderTasks[Name]['response']> {
-    this.tasks.push(task);
-    const other = this.instead(task, this.count(task));
-    if (other instanceof Error) throw other;
-    if (other !== null) return other as never;
-    return await super.read(task, request, transfer);
-  }
-
-  count(task: string): number {
-    return this.tasks.filter((each) => each === task).length;
-  }
-}
-
-interface Stage {
-  readonly file: string;
-  readonly dir: TempDirectory;
-  readonly pool: WatchedPool;
-  readonly options: StorageSyncOptions;
-}
-
-async function onStage(
-  build: string | ((db: NativeDatabase) => void),
-  use: (stage: Stage) => Promise<void>,
-): Promise<void> {
-  await using dir = await TempDirectory.make();
-  const file = dir.join('source.db');
-  changeDatabase(file, build);
-  await using pool = new WatchedPool({ readerThreads: 2 });
-  const options = {
-    source: { url: `file:${file}` },
-    cacheDir: dir.join('cache'),
-    pool,
-    maxBytesInFlight: 1024 * 1024,
-  };
-  await use({ file, dir, pool, options });
-}
-
 /** All records of all tables, past the product's reader. */
 async function recordsOf(cacheDir: string): Promise<Record<string, string[]>> {
   const [number] = readdirSync(join(cacheDir, 'generations')).map(Number);
@@ -91,21 +43,6 @@ async function recordsOf(cacheDir: string): Promise<Record<string, string[]>> {
   }
   await environment.close();
   return found;
-}
-
-/** Of a load that was given up, or of pages that were not needed, nothing is behind the last page. */
-function assertNothingLeftBehind(cacheDir: string): void {
-  const path = dataPath(generationPath(cacheDir, 1));
-  const fd = openSync(path, 'r');
-  const { lastPage, pageSize } = readState(fd, path).meta;
-  closeSync(fd);
-  assert.ok(statSync(path).size <= (lastPage + 1) * pageSize);
-}
-
-async function assertEqualToSource(storage: StorageSync): Promise<void> {
-  const verified = await storage.verify({ level: 'deep' });
-  assert.equal(verified.differences, 0, JSON.stringify(verified, null, 1).slice(0, 2000));
-  assert.equal(verified.complete, true);
 }
 
 void describe('a table that is loaded', () => {

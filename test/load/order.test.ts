@@ -11,8 +11,9 @@ import { SEGMENT_BYTES, Segments } from '../../src/load/segments.js';
 import { bytesOf, fileOfRange, partsOfRange, Spool } from '../../src/load/spool.js';
 import type { TablePlan } from '../../src/source/plan.js';
 import fc from '../support/fast-check.js';
-import { readGroup } from '../support/record-groups.js';
+import { elsewhere, readGroup, writeGroup, type SpooledRecord } from '../support/record-groups.js';
 import { TempDirectory } from '../support/temp.js';
+import { assertRunsHold } from './mixed-runs.js';
 import { assertRunsAlike, type Entry } from './runs-alike.js';
 
 /** Keys that share beginnings, end in zeros, and are each other's beginnings. */
@@ -142,6 +143,45 @@ void describe('records in groups', () => {
     assertPackedAlike(inTurn([1300, 1300, 1300, 10, 3000], 3000), 4096);
   });
 
+  void it('are packed with references to values that are on pages of their own already', () => {
+    const place = fc.record({
+      bytes: fc.integer({ min: 49, max: 2 ** 22 }),
+      first: fc.bigInt({ min: 0n, max: 2n ** 50n }),
+      transaction: fc.bigInt({ min: 1n, max: 2n ** 50n }),
+      pages: fc.integer({ min: 1, max: 1024 }),
+    });
+    const moved = place.map(({ bytes, first, transaction, pages }) => {
+      return { value: elsewhere(bytes, first, transaction, pages), isElsewhere: true };
+    });
+    const size = fc.oneof(fc.nat(60), fc.integer({ min: 1900, max: 9000 }));
+    const whole = size.map((bytes) => ({ value: Buffer.alloc(bytes, 0xee), isElsewhere: false }));
+    const values = fc.infiniteStream(fc.oneof(moved, whole));
+    fc.assert(
+      fc.property(keys, values, fc.constantFrom(4096, 16_384), (list, value, pageSize) => {
+        const records = list
+          .filter(({ length }) => length > 0)
+          .map((each) => ({ key: each, ...value.next().value! }));
+        assertPackedMixed(records, pageSize);
+      }),
+    );
+    // The longest keys, of several runs.
+    const long = Array.from({ length: 600 }, (_, i) => {
+      const each = Buffer.alloc(i % 3 === 0 ? 1978 : 1977, 'k');
+      each.writeUInt32BE(Math.imul(i, 2654435761) >>> 0, i % 2 === 0 ? 0 : 1970);
+      return { key: each, value: elsewhere(50, BigInt(i), 9n, 1), isElsewhere: i % 7 > 0 };
+    });
+    assertPackedMixed(long, 4096);
+  });
+
+  void it('tell the last key of a run whole, and only that, where its value is elsewhere', () => {
+    const [first, next] = [Buffer.from(' a'), Buffer.from(' a\0')];
+    const value = elsewhere(5000, 70n, 3n, 2);
+    assert.ok(sort(writeGroup([{ key: first, value, isElsewhere: true }])));
+    const [run] = [...pageKernel.runs(4096)];
+    assert.deepEqual(Buffer.from(run!.lastKey), first);
+    assert.ok(Buffer.compare(run!.lastKey, next) < 0, 'the next run may begin with what goes on');
+  });
+
   void it('that have one key are known', () => {
     for (const [texts, expected] of [
       [['b', 'ab', 'b', 'a'], false],
@@ -185,6 +225,12 @@ function assertPackedAlike(entries: readonly Entry[], pageSize: number): number 
   assert.ok(sort(Buffer.from(rowKernel.group().bytes)));
   const sorted = entries.toSorted(([a], [b]) => Buffer.compare(a, b));
   return assertRunsAlike(pageKernel.runs(pageSize), sorted, pageSize);
+}
+
+function assertPackedMixed(records: readonly SpooledRecord[], pageSize: number): void {
+  assert.ok(sort(writeGroup(records)));
+  const sorted = records.toSorted((a, b) => Buffer.compare(a.key, b.key));
+  assertRunsHold(pageKernel.runs(pageSize), sorted, pageSize);
 }
 
 void describe('a spool', () => {

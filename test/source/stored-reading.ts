@@ -145,7 +145,7 @@ async function readByScan(
     samples: 10,
     minSamples: 1,
     maxSamples: 10,
-    longBytes: 1000,
+    longBytes: { over: 1000, upTo: 9000 },
   };
   const sample = new KeySample();
   const outline = await outlineTable(connection, plan, looking, (record, table, end) =>

@@ -64,7 +64,8 @@ export class BulkTree {
 
   /** Adds overflow pages that are of no run, though references in runs are to them. */
   addOverflow(pages: readonly PageRange[]): void {
-    this.#ranges.push(...pages);
+    // There may be more than a call takes arguments.
+    for (const range of pages) this.#ranges.push(range);
   }
 
   /** What is told of a tree with entries. Nothing can be added afterwards. */

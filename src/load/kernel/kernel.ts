@@ -65,6 +65,7 @@ export interface KernelExports {
   keyRoom(): number;
   countRecords(from: number, end: number): number;
   largestRecord(): number;
+  keyBytesOf(record: number): number;
   sortRecords(from: number, end: number, entries: number, spare: number): number;
   setPages(pageBytes: number, largestNode: number, limitBytes: number): void;
   setRun(

@@ -97,7 +97,7 @@ export class PageKernel {
       leafNumbers: new Uint32Array(memory, leafNumbers, leafPages).slice(),
       separators: new Uint8Array(memory, separators, wasm.separatorSize()).slice(),
       separatorEnds: new Uint32Array(memory, separatorEnds, leafPages).slice(),
-      lastKey: new Uint8Array(memory, key, bytes.readUInt16LE(record)).slice(),
+      lastKey: new Uint8Array(memory, key, wasm.keyBytesOf(record)).slice(),
       chunks: [new Uint8Array(memory, pages, size)],
       references: new Uint32Array(memory, references, 3 * wasm.bigCount()).slice(),
     };

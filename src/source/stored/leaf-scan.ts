@@ -122,6 +122,12 @@ export interface SampledRows {
   readonly long: { readonly rows: number; readonly bytes: number };
 }
 
+/** More bytes than some, but no more than others. */
+export interface SizeRange {
+  readonly over: number;
+  readonly upTo: number;
+}
+
 /**
  * Looks at a record.
  *
@@ -132,13 +138,13 @@ export type LookAt = (record: StoredRecord, table: StoredTable, end: number) => 
 /**
  * Looks at the first rows of leaves.
  *
- * @param longBytes a row of more is a long one.
+ * @param longBytes of a row that is a long one.
  * @throws as {@link scanRows}.
  */
 export async function sampleRows(
   table: StoredTable,
   leaves: Uint32Array,
-  longBytes: number,
+  longBytes: SizeRange,
   look: LookAt,
 ): Promise<SampledRows> {
   const sampler = new LeafSampler(table, longBytes, look);
@@ -152,7 +158,7 @@ export async function sampleRows(
 
 class LeafSampler {
   readonly #table: StoredTable;
-  readonly #longBytes: number;
+  readonly #longBytes: SizeRange;
   readonly #look: LookAt;
   readonly #record = new StoredRecord();
   readonly #cell = newCell();
@@ -160,7 +166,7 @@ class LeafSampler {
   rows = 0;
   bytes = 0;
 
-  constructor(table: StoredTable, longBytes: number, look: LookAt) {
+  constructor(table: StoredTable, longBytes: SizeRange, look: LookAt) {
     this.#table = table;
     this.#longBytes = longBytes;
     this.#look = look;
@@ -168,6 +174,7 @@ class LeafSampler {
 
   take(pages: Buffer, leaves: number): void {
     const { pageBytes, usableBytes } = this.#table.pages;
+    const { over, upTo } = this.#longBytes;
     for (let i = 0; i < leaves; i++) {
       const start = i * pageBytes;
       const count = leafCells(pages, start, pageBytes);
@@ -176,7 +183,7 @@ class LeafSampler {
         const rowid = describeRow(pages, start, j, usableBytes, this.#cell);
         const { at, payloadBytes, localBytes } = this.#cell;
         this.bytes += payloadBytes;
-        if (payloadBytes > this.#longBytes) {
+        if (payloadBytes > over && payloadBytes <= upTo) {
           this.long.rows++;
           this.long.bytes += payloadBytes;
         }

@@ -17,8 +17,15 @@ import { BatchBuilder, recordsOf } from '../../../src/transform/batch.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { plansOf } from '../../source/stored-reading.js';
 import { changeDatabase, insert } from '../../support/databases.js';
-import { assertRunsAlike, type Entry } from '../../load/runs-alike.js';
-import { readGroup } from '../../support/record-groups.js';
+import { assertRunsHold } from '../../load/mixed-runs.js';
+import { assertRunsAlike } from '../../load/runs-alike.js';
+import { ValueFile } from '../../load/value-file.js';
+import {
+  elsewhere,
+  readGroup,
+  writeGroup,
+  type SpooledRecord,
+} from '../../support/record-groups.js';
 import type { Random } from '../../support/random.js';
 import type { Target } from '../target.js';
 import { oneByOne } from '../../support/one-by-one.js';
@@ -26,8 +33,8 @@ import { oneByOne } from '../../support/one-by-one.js';
 const checksum = await loadChecksum();
 const CANARY = 0xa5;
 const CANARY_BYTES = 4096;
-/** For pages of one request: four times what they are, what cells take, and all that once more in groups. */
-const MOST_MEMORY = 16 * 1024 * 1024;
+/** For pages of one request: four times what they are, what cells take, and all that once more in groups; and of values. */
+const MOST_MEMORY = 18 * 1024 * 1024;
 const HEADER_BYTES = 8;
 
 /** A table of a file, whose pages are whatever a case makes of them. */
@@ -47,11 +54,14 @@ export async function kernel(directory: string): Promise<Target> {
   const guarded = await GuardedKernel.make();
   const subjects: Subject[] = [];
   for (const pageSize of [512, 1024, 4096, 65_536]) {
-    subjects.push(...(await subjectsIn(join(directory, `${pageSize}.db`), pageSize)));
+    const tables = await subjectsIn(join(directory, `${pageSize}.db`), pageSize);
+    // Of long values as many cases as of all else.
+    const long = tables.filter(({ plan }) => plan.name === 'g');
+    subjects.push(...tables, ...Array.from({ length: tables.length - 2 }, () => long).flat());
   }
   const run = async (random: Random) => {
     if (random.chance(0.3)) tryGroup(guarded, random);
-    else await tryLeaves(guarded, random, random.pick(subjects));
+    else await tryLeaves(guarded, random, random.pick(subjects), join(directory, 'values'));
   };
   return { run, [Symbol.asyncDispose]: () => Promise.resolve() };
 }
@@ -98,7 +108,8 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
        CREATE TABLE c (v, p BLOB NOT NULL, q INTEGER NOT NULL, r TEXT NOT NULL, PRIMARY KEY (r, p, q));
        CREATE TABLE d (p TEXT, q, PRIMARY KEY (p, q));
        CREATE TABLE e (${Array.from({ length: 20 }, (_, i) => `c${i}`).join(', ')});
-       CREATE TABLE f (p BLOB NOT NULL, q BLOB NOT NULL, UNIQUE (p, q, p, p))`,
+       CREATE TABLE f (p BLOB NOT NULL, q BLOB NOT NULL, UNIQUE (p, q, p, p));
+       CREATE TABLE g (k BLOB NOT NULL PRIMARY KEY, v TEXT)`,
     );
     const values = [
       null,
@@ -144,6 +155,16 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
       'f',
       some.map((i) => [Buffer.alloc(i % 90), Buffer.from(`${i}`)]),
     );
+    // What is on pages of its own in a cache: values, and some where only the key is long.
+    insert(
+      db,
+      'g',
+      some.map((i) =>
+        i % 4 === 0
+          ? [Buffer.alloc(900 + i, i & 1), 'v'.repeat(i % 300)]
+          : [Buffer.from(`${i}`), 'v'.repeat(1960 + i)],
+      ),
+    );
     // Rows that go on in other pages.
     insert(
       db,
@@ -154,7 +175,7 @@ async function subjectsIn(file: string, pageSize: number): Promise<Subject[]> {
   const bytes = readFileSync(file);
   const connection = new NativeConnection(`file:${file}`);
   try {
-    const definitions = ['a', 'b', 'c', 'd', 'e'].map((name) => ({ name }));
+    const definitions = ['a', 'b', 'c', 'd', 'e', 'g'].map((name) => ({ name }));
     const plans = await plansOf(connection, [
       ...definitions,
       { name: 'f', key: ['p', 'q', 'p', 'p'] },
@@ -197,7 +218,12 @@ function pageOf(file: Buffer, number: number, pageBytes: number): Buffer {
   return file.subarray((number - 1) * pageBytes, number * pageBytes);
 }
 
-async function tryLeaves(guarded: GuardedKernel, random: Random, subject: Subject): Promise<void> {
+async function tryLeaves(
+  guarded: GuardedKernel,
+  random: Random,
+  subject: Subject,
+  valuesDir: string,
+): Promise<void> {
   const { plan, leaves, file, pageBytes, pages } = subject;
   pages.clear();
   for (let i = random.int(1, 4); i > 0; i--) {
@@ -217,28 +243,38 @@ async function tryLeaves(guarded: GuardedKernel, random: Random, subject: Subjec
   const one = oneByOne(builder);
   const expected = await attempt(subject, range, bounds, one);
   const kernelKeys = randomKeys(random);
-  const records = new LeafRecords(
-    guarded.rows,
-    plan,
-    packBounds(kernelKeys),
-    null,
-    checksum,
-    undefined,
-  );
-  const found = await attempt(subject, range, bounds, records);
-  assert.deepEqual(found, expected);
-  guarded.check();
-  assert.ok(guarded.kernel.bytes.length <= MOST_MEMORY, 'memory beyond what the pages need');
-  if (found instanceof Error) return;
-  const given = Buffer.concat([...pages.values()]);
-  assert.ok(guarded.kernel.bytes.includes(given), 'the pages are as they were');
-  const { groups } = records.finish();
-  guarded.check();
-  assert.equal(
-    groups.sizes.reduce((sum, size) => sum + size, 0),
-    groups.bytes.length,
-  );
-  assert.deepEqual(showGroup(groups.bytes).toSorted(), showBatch(builder).toSorted());
+  // The file of the case before, so that what is there is overwritten.
+  const values = random.chance(0.5) ? new ValueFile(valuesDir) : null;
+  const writer = values && values.writer();
+  try {
+    const records = new LeafRecords(
+      guarded.rows,
+      plan,
+      packBounds(kernelKeys),
+      writer,
+      checksum,
+      undefined,
+    );
+    const found = await attempt(subject, range, bounds, records);
+    assert.deepEqual(found, expected);
+    guarded.check();
+    assert.ok(guarded.kernel.bytes.length <= MOST_MEMORY, 'memory beyond what the pages need');
+    if (found instanceof Error) return;
+    const given = Buffer.concat([...pages.values()]);
+    assert.ok(guarded.kernel.bytes.includes(given), 'the pages are as they were');
+    const { groups } = records.finish();
+    guarded.check();
+    assert.equal(
+      groups.sizes.reduce((sum, size) => sum + size, 0),
+      groups.bytes.length,
+    );
+    const shown = values
+      ? values.resolve(groups, writer!.ranges).records.map(showRecord)
+      : readGroup(groups.bytes).map(showRecord);
+    assert.deepEqual(shown.toSorted(), showBatch(builder).toSorted());
+  } finally {
+    writer?.close();
+  }
 }
 
 async function attempt(
@@ -346,10 +382,8 @@ function randomKeys(random: Random): Buffer[] {
   return keys.toSorted((a, b) => Buffer.compare(a, b));
 }
 
-function showGroup(bytes: Buffer): string[] {
-  return readGroup(bytes).map(
-    ({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`,
-  );
+function showRecord({ key, value }: { readonly key: Buffer; readonly value: Buffer }): string {
+  return `${key.toString('hex')} ${value.toString('hex')}`;
 }
 
 function showBatch(builder: BatchBuilder): string[] {
@@ -382,20 +416,25 @@ function tryGroup(guarded: GuardedKernel, random: Random): void {
     assert.equal(isSorted, null, 'it is refused');
     return;
   }
-  const sorted = entries.list.toSorted(([a], [b]) => Buffer.compare(a, b));
-  const hasTwice = sorted.some(([key], i) => i > 0 && key.equals(sorted[i - 1]![0]));
+  const sorted = entries.toSorted((a, b) => Buffer.compare(a.key, b.key));
+  const hasTwice = sorted.some(({ key }, i) => i > 0 && key.equals(sorted[i - 1]!.key));
   assert.equal(isSorted, !hasTwice);
-  if (hasTwice || sorted.some(([key]) => key.length === 0)) return;
-  if (entries.areWhole) assertRunsAlike(pages.runs(4096), sorted, 4096);
-  else for (const _ of pages.runs(4096)) guarded.check();
+  if (hasTwice || sorted.some(({ key }) => key.length === 0)) return;
+  if (sorted.some(({ isElsewhere }) => isElsewhere)) {
+    assertRunsHold(pages.runs(4096), sorted, 4096);
+  } else {
+    const whole = sorted.map(({ key, value }) => [key, value] as const);
+    assertRunsAlike(pages.runs(4096), whole, 4096);
+  }
   guarded.check();
 }
 
 function randomGroup(random: Random): Buffer {
-  const records: Buffer[] = [];
+  const records: SpooledRecord[] = [];
   const alphabet = random.pick(['\0\x01', 'ab', '\xff\0a', 'abcdefghijklmnop']).split('');
-  const prefix = Buffer.alloc(random.pick([0, 0, 3, 8, 20]), 'p');
+  const prefix = Buffer.alloc(random.pick([0, 0, 3, 8, 20, 1960]), 'p');
   const isLarge = random.chance(0.02);
+  const moved = random.pick([0, 0, 0.1, 0.5, 1]);
   for (let i = random.int(0, random.chance(0.2) ? 200 : 20); i > 0; i--) {
     const key = Buffer.concat([
       prefix,
@@ -404,13 +443,13 @@ function randomGroup(random: Random): Buffer {
         'latin1',
       ),
     ]);
-    const value = Buffer.alloc(random.pick([0, 8, 30, 2000, isLarge ? 40_000 : 60]), i);
-    const header = Buffer.alloc(HEADER_BYTES);
-    header.writeUInt16LE(key.length);
-    header.writeUInt32LE(key.length + value.length, 4);
-    records.push(header, key, value);
+    const isElsewhere = random.chance(moved);
+    const value = isElsewhere
+      ? elsewhere(random.int(0, 2 ** 30), BigInt(random.int(0, 2 ** 40)), 7n, random.int(1, 3000))
+      : Buffer.alloc(random.pick([0, 8, 30, 32, 2000, isLarge ? 40_000 : 60]), i);
+    records.push({ key, value, isElsewhere });
   }
-  const group = Buffer.concat(records);
+  const group = writeGroup(records);
   if (random.chance(0.4)) return group;
   if (random.chance(0.3)) return group.subarray(0, random.int(0, group.length));
   for (let i = random.int(1, 3); i > 0 && group.length > 0; i--) mutateHeader(random, group);
@@ -433,9 +472,7 @@ function mutateHeader(random: Random, group: Buffer): void {
 const ELSEWHERE_BYTES = 32;
 
 /** Null for bytes that are no records, or whose keys are too long. */
-function readEntries(group: Buffer): { list: Entry[]; areWhole: boolean } | null {
-  const list: Entry[] = [];
-  let areWhole = true;
+function readEntries(group: Buffer): SpooledRecord[] | null {
   for (let at = 0; at < group.length;) {
     if (at + HEADER_BYTES > group.length) return null;
     const keyBytes = group.readUInt16LE(at) & 0x7fff;
@@ -444,9 +481,7 @@ function readEntries(group: Buffer): { list: Entry[]; areWhole: boolean } | null
     at += HEADER_BYTES;
     if (keyBytes > 1978 || keyBytes > bytes || at + bytes > group.length) return null;
     if (isElsewhere && bytes - keyBytes !== ELSEWHERE_BYTES) return null;
-    areWhole &&= !isElsewhere;
-    list.push([group.subarray(at, at + keyBytes), group.subarray(at + keyBytes, at + bytes)]);
     at += bytes;
   }
-  return { list, areWhole };
+  return readGroup(group);
 }

@@ -28,6 +28,7 @@ export {
   takenEnd,
 } from './wire-rows';
 export { countRecords, largestRecord, sortRecords } from './sort';
+export { keyBytesOf } from './spooled-record';
 export { setBounds };
 
 /**
