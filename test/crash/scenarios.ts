@@ -95,7 +95,7 @@ export const firstLoad: Scenario = {
     createItems(database);
     database.exec(
       `${insertItems(LOADED_ITEMS - 2000, 2001)}
-       UPDATE items SET note = printf('%.*c', 2000 + abs(amount) % 3000, 'y') WHERE amount % 10 = 3;
+       UPDATE items SET note = printf('%.*c', 2000 + abs(amount) % 3000, 'y') WHERE amount % 100 = 3;
        CREATE TABLE few_items (id TEXT PRIMARY KEY NOT NULL, title TEXT, amount INTEGER, price REAL, data BLOB, note TEXT);
        INSERT INTO few_items SELECT * FROM items LIMIT 300;`,
     );

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
 import { dataPath } from '../../src/cache/layout.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
@@ -28,6 +28,9 @@ const TABLES = [
   `CREATE TABLE many (a BLOB, b TEXT, c INTEGER, d, e, f, PRIMARY KEY (b, c));
    WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 4000)
    INSERT INTO many SELECT zeroblob(i % 90), 'row ' || i, -i, i / 3.0, NULL, i * 70000 FROM n`,
+  `CREATE TABLE long (id INTEGER PRIMARY KEY, body TEXT);
+   WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 700)
+   INSERT INTO long SELECT i, printf('%0*d', 1900 + i * 13, i) FROM n`,
 ];
 
 /** Not looked at: tasks get connections that are open already. */
@@ -59,7 +62,19 @@ async function spoolAll(host: LoadHost, { plan, ref }: Source, spool: SpoolRef):
   new Spool(spool).read(0, Float64Array.of(spooled.groups.starts[0]!, bytes.length), bytes);
   const records = readGroup(bytes);
   assert.equal(records.length, spooled.rows);
-  return records.map(({ key, value }) => `${key.toString('hex')} ${value.toString('hex')}`);
+  const file = readFileSync(dataPath(spool.dir));
+  let pages = 0;
+  const shown = records.map(({ key, value, isElsewhere }) => {
+    if (!isElsewhere) return `${key.toString('hex')} ${value.toString('hex')}`;
+    const at = Number(value.readBigUInt64LE(8)) * TARGET.pageSize + 24;
+    pages += Number(value.readBigUInt64LE(24));
+    return `${key.toString('hex')} ${file.toString('hex', at, at + value.readUInt32LE(0))}`;
+  });
+  assert.equal(
+    pages,
+    spooled.values.reduce((sum, range) => sum + range.pages, 0),
+  );
+  return shown;
 }
 
 void describe('the host of loads in a thread', () => {
@@ -90,6 +105,8 @@ void describe('the host of loads in a thread', () => {
         all.map((source, i) => spoolAll(host, source, spoolAt(dir.join(`together-${i}`)))),
       );
       for (const [i, records] of alone.entries()) assert.deepEqual(together[i], records);
+      const sizes = alone.map((records) => Math.max(...records.map(({ length }) => length)));
+      assert.ok(sizes.at(-1)! > 2 * 9000, 'long values are whole');
     } finally {
       for (const { connection } of sources.values()) await connection.close();
     }
