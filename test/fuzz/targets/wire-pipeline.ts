@@ -11,6 +11,8 @@ const ROWS = [
   [1n, 'text', Uint8Array.of(0, 255)],
   [2n ** 63n - 1n, 1.5, null],
 ];
+/** As a source gives them: integers are numbers where a number holds them exactly. */
+const READ = [[1, ...ROWS[0]!.slice(1)], ROWS[1]];
 const BASE = new URL('http://fuzz.invalid');
 
 /** Answers to statements by pipeline, through the stream that runs them. */
@@ -39,9 +41,9 @@ export function wirePipeline(): Promise<Target> {
       const exchange = { fetch: () => Promise.resolve(mutated) } as unknown as HttpExchange;
       const stream = new PipelineStream(exchange, BASE);
       try {
-        const rows = await stream.run([{ sql: 'SELECT 1' }], random.chance(0.5));
-        if (isWhole) assert.equal(rows.length, ROWS.length);
-        for (const row of rows) for (const cell of row) assertValue(cell);
+        const answers = await stream.run([{ sql: 'SELECT 1' }], random.chance(0.5));
+        if (isWhole) assert.deepEqual(answers, [READ]);
+        for (const cell of answers.flat(2)) assertValue(cell);
       } catch (error) {
         assert.ok(error instanceof StorageSyncError, error as Error);
         assert.ok(!isWhole, error);
