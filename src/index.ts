@@ -123,3 +123,22 @@ export {
   patterns,
   type SyncConfig,
 } from './memory/preset.js';
+export type { Logger } from './logger.js';
+export { Watch, type RequestedSync, type RequestedVerify } from './watch/watch.js';
+export {
+  DEFAULT_WATCH_INTERVAL_MS,
+  DEFAULT_WATCH_JITTER,
+  type WatchOptions,
+} from './watch/watch-options.js';
+export {
+  MAX_ROUNDS_KEPT,
+  type RoundError,
+  type RoundOutcome,
+  type RunningRound,
+  type VerifySummary,
+  type WatchJob,
+  type WatchReason,
+  type WatchRound,
+  type WatchState,
+  type WatchStatus,
+} from './watch/watch-status.js';

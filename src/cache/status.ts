@@ -20,7 +20,16 @@ import {
   type NotedSnapshot,
 } from './state-file.js';
 
-export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
+export const CACHE_STATES = [
+  'empty',
+  'fresh',
+  'stale',
+  'syncing',
+  'rebuilding',
+  'corrupt',
+] as const;
+
+export type CacheState = (typeof CACHE_STATES)[number];
 
 export interface CheckpointStatus {
   readonly phase: TablePhase;
@@ -40,6 +49,8 @@ export interface TableStatus {
 
 export interface CacheStatus {
   readonly state: CacheState;
+  /** Whether what is served is fresh, whatever is done to it just now. */
+  readonly isFresh: boolean;
   /** The generation that is served, or null. */
   readonly generation: number | null;
   readonly lastSyncAt: string | null;
@@ -72,6 +83,7 @@ export async function readStatus(
   refuseOpenToAll(cacheDir);
   const holder = currentHolder(cacheDir);
   const base = {
+    isFresh: false,
     holder,
     lastError: readLastError(cacheDir),
     failedSyncs: readFailedSyncs(cacheDir),
@@ -107,6 +119,7 @@ export async function readStatus(
     return {
       ...base,
       state: stateOf(holder, isFresh),
+      isFresh,
       generation: manifest.live,
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,
