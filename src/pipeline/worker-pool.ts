@@ -28,6 +28,13 @@ export interface WorkerPoolOptions {
 const YOUNG_MB = 12;
 
 /**
+ * Of a writer's heap, for objects that are old, whatever the host is given (`--max-old-space-size`): it needs some 20 MB,
+ * and must not run out within a transaction. lmdb-js then waits, as the thread ends, for a lock that this very thread holds
+ * (`EnvWrap::cleanupStrayTxns`), so that nobody is told that it is lost.
+ */
+const WRITER_OLD_MB = 256;
+
+/**
  * A sync begins with a task for one reader that all else waits for: on few processors it would take the longer, the more
  * threads load their modules at the same time. About what that takes.
  */
@@ -89,6 +96,7 @@ export class WorkerPool implements AsyncDisposable {
         new Piscina({
           ...common,
           workerData: startedBy(urls.writer, 0),
+          resourceLimits: { ...common.resourceLimits, maxOldGenerationSizeMb: WRITER_OLD_MB },
           minThreads: 1,
           maxThreads: 1,
         }),
