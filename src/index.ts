@@ -25,6 +25,7 @@ export {
   DEFAULT_RETRY_MAX_MS,
   DEFAULT_STALE_AFTER_FAILURES,
   DEFAULT_STALE_AFTER_MS,
+  DEFAULT_THREAD_NICENESS,
   type RowErrorPolicy,
   type SourceOptions,
   type StorageSyncOptions,

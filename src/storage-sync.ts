@@ -827,6 +827,7 @@ export class StorageSync implements AsyncDisposable {
     if (this.#sharedPool) return this.#sharedPool;
     this.#ownPool ??= new WorkerPool({
       readerThreads: this.#options.readerThreads,
+      niceness: this.#options.threadNiceness,
       concurrency: this.#options.concurrency,
     });
     return this.#ownPool;

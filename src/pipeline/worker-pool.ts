@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { StorageSyncError, WorkerError } from '../errors.js';
+import { DEFAULT_THREAD_NICENESS } from '../options.js';
 import { decodeError } from './error-codec.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
@@ -17,6 +18,11 @@ export interface WorkerPoolOptions {
   readonly writerThreads?: number | undefined;
   /** Outstanding operations at most. */
   readonly concurrency?: number | undefined;
+  /**
+   * By how much less the threads ask for a processor than the rest of the process: 0 to 19 (`nice`). On Linux alone, where
+   * each thread has its own. Default: 10.
+   */
+  readonly niceness?: number | undefined;
   /** Other thread entries, for tests that put faults between. */
   readonly urls?: WorkerUrls | undefined;
 }
@@ -70,6 +76,7 @@ export class WorkerPool implements AsyncDisposable {
       entry,
       kernel: KERNEL_FILE,
       loadAfterMs,
+      niceness: options.niceness ?? DEFAULT_THREAD_NICENESS,
     });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
