@@ -18,7 +18,6 @@ const { outputFiles, metafile } = await build({
   format: 'iife',
   target: ['es2022', 'chrome111', 'firefox115', 'safari16.4'],
   charset: 'utf8',
-  legalComments: 'inline',
   logLevel: 'warning',
   metafile: true,
   write: false,
@@ -29,7 +28,9 @@ const style = outputOf('.css');
 const page = readFileSync(join(SOURCES, 'page/page.html'), 'utf8')
   .replace(/\n\s*/g, '\n')
   .replace('<!-- style -->', () => `<style>${style}</style>`)
-  .replace('<!-- script -->', () => `<script>${script}</script>`);
+  .replace('<!-- script -->', () => `<script>${script}</script>`)
+  // Every copy of a package has to carry its licence, those that browsers get too.
+  .concat(`<!--\n${packageLicenses(ROOT, [metafile]).replaceAll('--', '- -')}-->\n`);
 /** https://www.w3.org/TR/CSP3/: only this script and this style run, and only this server is asked. */
 const policy = [
   "default-src 'none'",
@@ -47,7 +48,6 @@ writeFileSync(
   `export const STATUS_PAGE = ${JSON.stringify(page)};\nexport const STATUS_PAGE_CSP = ${JSON.stringify(policy)};\n`,
 );
 copyFileSync(join(SOURCES, 'status-page.d.ts'), join(TARGET, 'status-page.d.ts'));
-writeFileSync(join(TARGET, 'status-page-licenses.txt'), packageLicenses(ROOT, [metafile]));
 
 function outputOf(extension: string): string {
   const file = outputFiles.find(({ path }) => path.endsWith(extension));

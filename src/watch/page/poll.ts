@@ -59,8 +59,16 @@ export class Poll {
     const response = await fetch('status.json', { signal, cache: 'no-store' }).catch(unreachable);
     if (!response.ok) throw new Error(`It answered with status ${response.status}.`);
     this.#clock.observe(response.headers.get('Date'));
-    return (await response.json()) as StatusDocument;
+    const answer: unknown = await response.json();
+    if (!isStatus(answer)) throw new SyntaxError('There is no state of a cache in it.');
+    return answer;
   }
+}
+
+/** Whether it is of the watch at all; what is in it the watch is trusted with. */
+function isStatus(answer: unknown): answer is StatusDocument {
+  const { cache, history } = (answer ?? {}) as Partial<StatusDocument>;
+  return typeof cache?.state === 'string' && Array.isArray(history);
 }
 
 /** What browsers say of a connection that failed differs, and tells nothing. */
