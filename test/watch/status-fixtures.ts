@@ -3,6 +3,8 @@ import type { RoundOutcome, WatchRound, WatchStatus } from '../../src/watch/watc
 import { Random } from '../support/random.js';
 
 const MINUTE = 60_000;
+/** The number of the last round. */
+const ROUNDS = 864;
 
 export function table(rows: number, more: Partial<TableStatus> = {}): TableStatus {
   const checkpoint = {
@@ -62,7 +64,7 @@ export function history(rounds: number, now = Date.now(), seed = 7): WatchRound[
     const durationMs = succeeded ? 90 + Math.round(rowsRead / 9) + random.int(0, 90) : 5200;
     const ageBeforeMs = at - syncedAt;
     if (succeeded) syncedAt = at;
-    return round(i + 1, at, {
+    return round(ROUNDS - fromEnd + 1, at, {
       reason: i === 0 ? 'start' : 'interval',
       outcome,
       durationMs,
@@ -94,7 +96,7 @@ export function statusOf({ cache, ...changes }: StatusChanges = {}): WatchStatus
     staleAfterMs: 15 * MINUTE,
     nextRoundAt: new Date(now + 258_000).toISOString(),
     running: null,
-    rounds: 864,
+    rounds: ROUNDS,
     failedRounds: 1,
     diskBytes: 412_000_000,
     lastVerify: {

@@ -61,7 +61,7 @@ export class Header {
   }
 }
 
-export function nextText({ nextRoundAt, running, state }: StatusDocument, now: number): string {
+function nextText({ nextRoundAt, running, state }: StatusDocument, now: number): string {
   if (running) return 'under way';
   if (nextRoundAt === null) return state === 'waiting' ? NONE : `none: ${state}`;
   const left = Date.parse(nextRoundAt) - now;
