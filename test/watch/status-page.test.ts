@@ -342,7 +342,7 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
   it('has its buttons off where the watch has no token, and says why', async () => {
     await using watch = await StubWatch.serve(null);
     const { page } = await open(watch);
-    await page.locator('#action-result', { hasText: 'STORAGE_SYNC_TOKEN' }).waitFor();
+    await page.locator('#action-result', { hasText: 'STORAGE_SYNC_WATCH_TOKEN' }).waitFor();
     for (const name of ['Sync now', 'Verify', 'Rebuild…']) {
       assert.equal(await page.getByRole('button', { name }).isDisabled(), true, name);
     }
@@ -478,6 +478,7 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     await page.locator('#lag .canvas', { hasText: 'No round has ended yet.' }).waitFor();
     await show(watch, page, { history: history(1) });
     await page.locator('#duration .read-out', { hasText: 'sync: done in' }).waitFor();
+    await page.locator('#lag .legend', { hasText: 'stale from 15 min' }).waitFor();
     for (const drawn of await page.evaluate<number[]>(DRAWN_POINTS)) assert.ok(drawn > 500);
     await show(watch, page, { history: history(500), rounds: 500 });
     await page.locator('#fact-rounds', { hasText: /^500,/ }).waitFor();

@@ -6,7 +6,7 @@ import { Token } from './token.js';
 
 const FIRST_ASKED = 'Who asks for rounds has to know it. It is kept until this tab is closed.';
 const NO_TOKEN =
-  'This watch has no token, so nothing can be asked of it here. Start it with STORAGE_SYNC_TOKEN set.';
+  'This watch has no token, so nothing can be asked of it here. Start it with STORAGE_SYNC_WATCH_TOKEN set.';
 const TIMEOUT_MS = 10_000;
 
 interface Failure {

@@ -30,7 +30,7 @@ export class LagPlot {
       title: 'Age of the oldest data',
       legend: [
         { label: 'age', shape: 'M0 10 5.5 2v8L12 2', color: '--series-1' },
-        { label: 'stale from here', shape: 'M0 6h3M4.5 6h3M9 6h3', color: '--bad' },
+        { label: 'stale', shape: 'M0 6h3M4.5 6h3M9 6h3', color: '--bad' },
       ],
       timespan,
       series: [
@@ -64,6 +64,7 @@ export class LagPlot {
   /** @param now the server's time. */
   show({ history, cache, staleAfterMs }: StatusDocument, now: number): void {
     this.#limitMs = staleAfterMs;
+    this.plot.relabel(1, `stale from ${formatPeriod(staleAfterMs)}`);
     const points = history.flatMap((round): AgePoint[] => {
       const { number, startedAt, durationMs, ageBeforeMs, ageAfterMs } = round;
       const begun = Date.parse(startedAt);

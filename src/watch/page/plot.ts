@@ -38,6 +38,7 @@ export class Plot<T> {
   readonly #readOut = create('p', 'read-out');
   readonly #canvas = create('div', 'canvas');
   readonly #details = create('details');
+  readonly #legend: HTMLElement;
   readonly #table: DataTable<T>;
   readonly #plot: uPlot;
   #items: readonly T[] = [];
@@ -48,7 +49,8 @@ export class Plot<T> {
     const caption = create('figcaption');
     const heading = create('h2', '', title);
     heading.id = `${figure.id}-title`;
-    caption.append(heading, legendOf(legend));
+    this.#legend = legendOf(legend);
+    caption.append(heading, this.#legend);
     this.#empty = create('p', 'empty', empty);
     this.#canvas.role = 'img';
     this.#details.append(create('summary', '', 'As a table'));
@@ -73,6 +75,11 @@ export class Plot<T> {
     const said = last === undefined ? empty : `Last: ${readOut(last)}`;
     this.#canvas.ariaLabel = `${title}. ${said} The table below has all points.`;
     this.#fillTable();
+  }
+
+  /** Says something else of a series. */
+  relabel(entry: number, label: string): void {
+    setText(this.#legend.children[entry]!.lastElementChild!, label);
   }
 
   /** Draws again, in the colours of the theme. */
@@ -147,7 +154,7 @@ function legendOf(entries: readonly LegendEntry[]): HTMLElement {
     path.setAttribute('class', isFilled ? 'fill' : 'line');
     svg.append(path);
     const item = create('li');
-    item.append(svg, label);
+    item.append(svg, create('span', '', label));
     list.append(item);
   }
   return list;
