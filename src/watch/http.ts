@@ -141,7 +141,7 @@ function hostName(host: string): string {
 function bearer(token: string | null): MiddlewareHandler {
   return async (c, next) => {
     if (token === null) {
-      const hint = 'Start the watch with STORAGE_SYNC_TOKEN set.';
+      const hint = 'Start the watch with STORAGE_SYNC_WATCH_TOKEN set.';
       return c.json(
         failure('FORBIDDEN', 'This watch takes no requests: it has no token.', hint),
         403,

@@ -98,6 +98,8 @@ export interface WatchStatus {
   readonly state: WatchState;
   readonly startedAt: string;
   readonly intervalMs: number;
+  /** The age from which the cache counts as stale. */
+  readonly staleAfterMs: number;
   readonly nextRoundAt: string | null;
   readonly running: RunningRound | null;
   readonly rounds: number;

@@ -156,7 +156,7 @@ export class Watch implements AsyncDisposable {
 
   /** How the watch stands, and the cache. Never contacts the source. */
   async status(): Promise<WatchStatus> {
-    const { cacheDir, sourceUrl } = this.#watched;
+    const { cacheDir, sourceUrl, staleAfterMs } = this.#watched;
     const [cache, diskBytes] = await Promise.all([this.#watched.status(), diskUsage(cacheDir)]);
     const running = this.#running;
     const next = running || this.#stop.signal.aborted ? null : this.#agenda.next(now());
@@ -167,6 +167,7 @@ export class Watch implements AsyncDisposable {
       state: this.state,
       startedAt: this.#startedAt.toISOString(),
       intervalMs: this.#options.intervalMs,
+      staleAfterMs,
       nextRoundAt: next && new Date(Date.now() + Math.max(0, next.inMs)).toISOString(),
       running: running && {
         job: running.job,
