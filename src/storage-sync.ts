@@ -50,14 +50,17 @@ import type { VerifyOptions, VerifyReport } from './verify/report.js';
 import { SourceBudget } from './verify/source-budget.js';
 import { verifyCache } from './verify/verification.js';
 
+/** What {@link StorageSync.open} takes. */
 export interface OpenOptions extends StorageSyncOptions {
   /** Threads to share with other caches. Without it, this cache has its own, and `close` ends them. */
   readonly pool?: WorkerPool | undefined;
 }
 
+/** How one sync or rebuild runs. */
 export interface SyncOptions {
   /** Stops the sync at the next batch. What was committed stays, and the next sync goes on from there. */
   readonly signal?: AbortSignal | undefined;
+  /** Called as the sync comes on, in this thread, some times a second at most. */
   readonly onProgress?: ((progress: SyncProgress) => void) | undefined;
   /** Read every table in full, also where the source's change log would tell what changed. */
   readonly full?: boolean | undefined;
