@@ -238,6 +238,8 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     await page.goto(watch.url);
     await first;
     await page.locator('#age', { hasText: /^42 s$/ }).waitFor();
+    // By the server's clock: the browser's is a minute ahead.
+    await page.locator('#fact-next', { hasText: /^in 4 min/ }).waitFor();
     await page.clock.runFor(1900);
     await page.locator('#age', { hasText: /^43 s$/ }).waitFor();
     assert.equal(watch.polls, 1);
@@ -441,6 +443,18 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
       await page.context().close();
     });
   }
+
+  it('moves nothing for who wants less motion', async () => {
+    await using watch = await StubWatch.serve();
+    watch.status = runningStatus();
+    const { page } = await open(watch);
+    await page.locator('#verdict[data-level="busy"]').waitFor();
+    const motion = 'getComputedStyle(document.querySelector("#verdict > .sign")).animationName';
+    assert.equal(await page.evaluate(motion), 'none');
+    await page.emulateMedia({ reducedMotion: 'no-preference' });
+    assert.equal(await page.evaluate(motion), 'turn');
+    await page.context().close();
+  });
 
   it('keeps the theme that was chosen', async () => {
     await using watch = await StubWatch.serve();
