@@ -234,9 +234,11 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     const running = watch.status.running!;
     const progress = { ...running.progress!, table: null, rowsTotal: null, remainingMs: null };
     watch.status = { ...watch.status, running: { ...running, progress } };
+    await pollNow(page);
     await page.locator('#round-3 dd', { hasText: /^216,459$/ }).waitFor();
     assert.equal(await bar.getAttribute('value'), null);
     watch.status = { ...watch.status, running: { ...running, progress: null } };
+    await pollNow(page);
     await page.locator('#round-what', { hasText: /^rebuild \(asked for\), for \d+ s$/ }).waitFor();
     watch.status = statusOf();
     await page
