@@ -1,4 +1,4 @@
-/** Every error this package throws on purpose has one of these codes. */
+/** Every error this package throws on purpose has one of these codes: `docs/errors.md` says what to do about each. */
 export type ErrorCode =
   | 'CONFIG_INVALID'
   | 'SOURCE_UNAVAILABLE'
@@ -40,7 +40,8 @@ export type ErrorCode =
 /** Facts about an error that a program may act on. All of them survive a thread boundary. */
 export type ErrorContext = Readonly<Record<string, string | number | boolean | null | undefined>>;
 
-export interface ErrorOptions {
+/** What an error carries besides its message. */
+export interface StorageSyncErrorOptions {
   readonly cause?: unknown;
   readonly context?: ErrorContext;
   /** What the reader of the message should do next. Shown after the message. */
@@ -50,11 +51,14 @@ export interface ErrorOptions {
 /** The base of all errors thrown on purpose. `code` is stable; `message` is for people and may change. */
 export class StorageSyncError extends Error {
   override readonly name: string = 'StorageSyncError';
+  /** What kind of error it is. Stable. */
   readonly code: ErrorCode;
+  /** What it is about: the table, the key, the counts. Depends on the code. */
   readonly context: ErrorContext;
+  /** What to do next, for people. */
   readonly hint: string | undefined;
 
-  constructor(code: ErrorCode, message: string, options: ErrorOptions = {}) {
+  constructor(code: ErrorCode, message: string, options: StorageSyncErrorOptions = {}) {
     super(message, options.cause === undefined ? undefined : { cause: options.cause });
     this.code = code;
     this.context = options.context ?? {};
@@ -65,17 +69,19 @@ export class StorageSyncError extends Error {
 /** The options, the configuration file or the command line are wrong. Nothing was started. */
 export class ConfigError extends StorageSyncError {
   override readonly name = 'ConfigError';
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: StorageSyncErrorOptions) {
     super('CONFIG_INVALID', message, options);
   }
 }
 
+/** The codes of {@link SourceError}. */
 export type SourceErrorCode = Extract<
   ErrorCode,
   `SOURCE_${string}` | `TABLE_${string}` | 'COLUMN_NOT_FOUND' | 'KEY_NOT_UNIQUE'
 >;
 
-export interface SourceErrorOptions extends ErrorOptions {
+/** What a {@link SourceError} carries besides its message. */
+export interface SourceErrorOptions extends StorageSyncErrorOptions {
   /** How long the server asked to wait before the next try. */
   readonly retryAfterMs?: number;
 }
@@ -84,6 +90,7 @@ export interface SourceErrorOptions extends ErrorOptions {
 export class SourceError extends StorageSyncError {
   override readonly name = 'SourceError';
   declare readonly code: SourceErrorCode;
+  /** How long the server asked to wait before the next try; undefined where it did not. */
   readonly retryAfterMs: number | undefined;
 
   constructor(code: SourceErrorCode, message: string, options: SourceErrorOptions = {}) {
@@ -101,24 +108,26 @@ export class SourceError extends StorageSyncError {
   }
 }
 
+/** The codes of {@link CacheError}. */
 export type CacheErrorCode = Extract<ErrorCode, `CACHE_${string}` | 'KEY_INVALID'>;
 
 /** The cache directory or a record in it cannot be used as asked. */
 export class CacheError extends StorageSyncError {
   override readonly name = 'CacheError';
   declare readonly code: CacheErrorCode;
-  constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: CacheErrorCode, message: string, options?: StorageSyncErrorOptions) {
     super(code, message, options);
   }
 }
 
+/** The codes of {@link CaptureError}. */
 export type CaptureErrorCode = Extract<ErrorCode, `CAPTURE_${string}`>;
 
 /** The change log in the source cannot be kept or used as asked. */
 export class CaptureError extends StorageSyncError {
   override readonly name = 'CaptureError';
   declare readonly code: CaptureErrorCode;
-  constructor(code: CaptureErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: CaptureErrorCode, message: string, options?: StorageSyncErrorOptions) {
     super(code, message, options);
   }
 }
@@ -126,7 +135,7 @@ export class CaptureError extends StorageSyncError {
 /** A row of the source cannot be cached, and the policy is to stop. The table and the key are in `context`. */
 export class RowRejectedError extends StorageSyncError {
   override readonly name = 'RowRejectedError';
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: StorageSyncErrorOptions) {
     super('ROW_REJECTED', message, options);
   }
 }
@@ -134,7 +143,7 @@ export class RowRejectedError extends StorageSyncError {
 /** A table would lose more rows than is likely. The table and the counts are in `context`. */
 export class LossError extends StorageSyncError {
   override readonly name = 'LossError';
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: StorageSyncErrorOptions) {
     super('LOSS_SUSPECTED', message, options);
   }
 }
@@ -152,7 +161,7 @@ export class SyncAbortedError extends StorageSyncError {
 /** A worker thread failed in a way that is not an answer to a request. */
 export class WorkerError extends StorageSyncError {
   override readonly name = 'WorkerError';
-  constructor(message: string, options?: ErrorOptions) {
+  constructor(message: string, options?: StorageSyncErrorOptions) {
     super('WORKER_FAILED', message, options);
   }
 }

@@ -25,6 +25,7 @@ export {
   DEFAULT_RETRY_MAX_MS,
   DEFAULT_STALE_AFTER_FAILURES,
   DEFAULT_STALE_AFTER_MS,
+  DEFAULT_THREAD_NICENESS,
   type RowErrorPolicy,
   type SourceOptions,
   type StorageSyncOptions,
@@ -35,6 +36,8 @@ export {
   type ColumnType,
   type ColumnTypes,
   type CursorDefinition,
+  type ColumnNameOf,
+  type ColumnValues,
   type IndexColumn,
   type IndexDefinition,
   type IndexDefinitions,
@@ -47,8 +50,9 @@ export {
   type SoftDeleteDefinition,
   type TableDefinition,
   type TableLimit,
+  type ValueOf,
 } from './table-definition.js';
-export type { SourceRow, SqlValue } from './values.js';
+export { InvalidText, type Cell, type SourceRow, type SqlValue } from './values.js';
 export {
   CacheError,
   CaptureError,
@@ -60,8 +64,13 @@ export {
   SyncAbortedError,
   WorkerError,
   describeError,
+  type CacheErrorCode,
+  type CaptureErrorCode,
   type ErrorCode,
   type ErrorContext,
+  type StorageSyncErrorOptions,
+  type SourceErrorCode,
+  type SourceErrorOptions,
 } from './errors.js';
 export {
   CacheReader,
@@ -71,13 +80,16 @@ export {
   type CachedIndex,
   type CachedTable,
   type CacheReaderOptions,
+  type IndexBound,
   type IndexRangeOptions,
   type IndexStreamOptions,
   type KeyArgument,
+  type Leading,
   type RangeOptions,
   type StreamOptions,
 } from './cache/reader.js';
 export {
+  CACHE_STATES,
   readStatus,
   type CacheState,
   type CacheStatus,
@@ -85,7 +97,8 @@ export {
   type StatusOptions,
   type TableStatus,
 } from './cache/status.js';
-export type { HeldSnapshot } from './cache/held-snapshots.js';
+export type { HeldSnapshot } from './cache/held-snapshot.js';
+export type { TablePhase } from './cache/catalog.js';
 export type { LastError } from './cache/state-file.js';
 export type { LockHolder } from './cache/lock.js';
 export { DEFAULT_VERIFY_LEVEL } from './verify/options.js';
@@ -107,11 +120,21 @@ export {
   type ChangeLogStatus,
   type CompactOptions,
   type CompactReport,
+  type CompactedTable,
   type InstallReport,
+  type InstalledTable,
   type UninstallReport,
 } from './source/change-log/change-log.js';
 export type { CaptureReader, CaptureStatus } from './source/change-log/capture-status.js';
-export { openSource, type Source, type SourceTable } from './source/source.js';
+export {
+  openSource,
+  type OpenSourceOptions,
+  type PagesOptions,
+  type Source,
+  type SourceTable,
+} from './source/source.js';
+export type { Page, RejectedRow } from './source/page.js';
+export type { RowsPage } from './source/page-reader.js';
 export {
   DEFAULT_SYNC_CONFIG,
   SPLIT_EMBEDDINGS,

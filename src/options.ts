@@ -14,6 +14,8 @@ export const DEFAULT_MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 export const DEFAULT_MAX_ROW_BYTES = 64 * 1024 * 1024;
 /** Outstanding operations (reads and writes handed to the pool). */
 export const DEFAULT_CONCURRENCY = 10;
+/** How much less the threads ask for a processor than the host's own: see `nice(1)`. */
+export const DEFAULT_THREAD_NICENESS = 10;
 /** One request to the source, answer included. */
 export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 /** Further tries of a request that failed in a way worth retrying. */
@@ -31,36 +33,60 @@ export const DEFAULT_MAX_HELD_SHARE = 1;
 /** A sync that would take more than this share of a table's rows is refused. */
 export const DEFAULT_MAX_LOSS_SHARE = 0.5;
 
+/** Where the source is, and what it is opened with. */
 export interface SourceOptions {
   /** Any URL that `@libsql/client` takes: `file:`, `http:`, `https:`, `libsql:`, `ws:`, `wss:`. */
   readonly url: string;
+  /** The database's token. It is kept out of errors and logs. */
   readonly authToken?: string | undefined;
 }
 
+/** What becomes of a row that cannot be cached: it fails the sync, or is set aside and reported. */
 export type RowErrorPolicy = 'fail' | 'quarantine';
 
 export type { Transport };
 
+/** What a cache is of, and how it is kept. Every field but the first two has a default. */
 export interface StorageSyncOptions {
+  /** The database to copy. */
   readonly source: SourceOptions;
   /** The directory that storage-sync owns. Made if missing. */
   readonly cacheDir: string;
   /** What to sync: definitions or names. Default: every user table of the source. */
   readonly tables?: readonly (TableDefinition | string)[] | undefined;
+  /** Rows in a page, and so in a transaction, at most. Default: {@link DEFAULT_BATCH_SIZE}. */
   readonly batchSize?: number | undefined;
+  /** Encoded bytes at which a page is cut. Default: {@link DEFAULT_MAX_PAGE_BYTES}. */
   readonly maxPageBytes?: number | undefined;
+  /** Encoded bytes read and not yet committed, over all tables. Default: {@link DEFAULT_MAX_BYTES_IN_FLIGHT}. */
   readonly maxBytesInFlight?: number | undefined;
+  /** A larger row cannot be cached: see `onRowError`. Default: {@link DEFAULT_MAX_ROW_BYTES}. */
   readonly maxRowBytes?: number | undefined;
+  /** Outstanding reads and writes at most. Default: {@link DEFAULT_CONCURRENCY}. */
   readonly concurrency?: number | undefined;
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
+  /**
+   * By how much less the threads ask for a processor than the rest of the process: 0 to 19 (`nice`). On Linux alone, where
+   * each thread has its own. A pool that is given has its own. Default: 10.
+   */
+  readonly threadNiceness?: number | undefined;
+  /** For one request, answer included; of a cursor, for each row. Default: {@link DEFAULT_REQUEST_TIMEOUT_MS}. */
   readonly requestTimeoutMs?: number | undefined;
+  /** Further tries of a request that failed in a way worth it. Default: {@link DEFAULT_RETRIES}. */
   readonly retries?: number | undefined;
+  /** The first wait between tries; it doubles, with jitter. Default: {@link DEFAULT_RETRY_INITIAL_MS}. */
   readonly retryInitialMs?: number | undefined;
+  /** The longest wait between tries. Default: {@link DEFAULT_RETRY_MAX_MS}. */
   readonly retryMaxMs?: number | undefined;
+  /** A cache that is older is `stale` in the status. Default: {@link DEFAULT_STALE_AFTER_MS}. */
   readonly staleAfterMs?: number | undefined;
+  /** Failed syncs in a row after which it is `stale`. Default: {@link DEFAULT_STALE_AFTER_FAILURES}. */
   readonly staleAfterFailures?: number | undefined;
-  /** A sync that would take more than this share of a table's rows is refused, unless it is told `allowLoss`. */
+  /**
+   * A sync that would take more than this share of a table's rows (of 100 or more) is refused, unless it is told
+   * `allowLoss`. Default: {@link DEFAULT_MAX_LOSS_SHARE}.
+   */
   readonly maxLossShare?: number | undefined;
   /**
    * While a reader holds a snapshot, what is written after it cannot take the place of what the snapshot sees. A sync that
@@ -72,7 +98,7 @@ export interface StorageSyncOptions {
   readonly autoRebuild?: boolean | undefined;
   /** What to do with a row that cannot be cached: stop the sync (default), or set it aside and report it. */
   readonly onRowError?: RowErrorPolicy | undefined;
-  /** Verify each record's checksum when it is read. */
+  /** Verify each record's checksum when it is read. Default: false. */
   readonly validateChecksums?: boolean | undefined;
   /** How to read the source. `auto` takes the fastest that the URL allows. */
   readonly transport?: Transport | undefined;
@@ -91,6 +117,7 @@ export interface ResolvedOptions {
   readonly maxRowBytes: number;
   readonly concurrency: number;
   readonly readerThreads: number | undefined;
+  readonly threadNiceness: number;
   readonly requestTimeoutMs: number;
   readonly retries: number;
   readonly retryInitialMs: number;
@@ -233,6 +260,7 @@ const schema = v.strictObject({
   maxRowBytes: v.optional(integerBetween(1024, 1024 ** 3)),
   concurrency: v.optional(integerBetween(1, 1000)),
   readerThreads: v.optional(integerBetween(1, 64)),
+  threadNiceness: v.optional(integerBetween(0, 19)),
   requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
   retries: v.optional(integerBetween(0, 100)),
   retryInitialMs: v.optional(integerBetween(1, 3600_000)),
@@ -292,6 +320,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     maxRowBytes: options.maxRowBytes ?? DEFAULT_MAX_ROW_BYTES,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     readerThreads: options.readerThreads,
+    threadNiceness: options.threadNiceness ?? DEFAULT_THREAD_NICENESS,
     requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     retries: options.retries ?? DEFAULT_RETRIES,
     retryInitialMs: options.retryInitialMs ?? DEFAULT_RETRY_INITIAL_MS,

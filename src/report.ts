@@ -46,20 +46,30 @@ export interface TableReport extends TableCounters {
   readonly resumed: boolean;
 }
 
+/** One thing that a sync looked at when its rows were in the cache. */
 export interface ValidationCheck {
   readonly table: string;
+  /** What was looked at, such as `count` or `newest`. */
   readonly check: string;
   readonly passed: boolean;
+  /** What was found, for people. */
   readonly detail: string;
 }
 
+/** What a sync looked at when its rows were in the cache. */
 export interface ValidationReport {
+  /** Whether all checks passed. */
   readonly passed: boolean;
   readonly checks: readonly ValidationCheck[];
 }
 
+/**
+ * What a sync did: read at least one table in full, took changes only, built the cache anew, or nothing, because the
+ * source was away.
+ */
 export type SyncMode = 'full' | 'incremental' | 'rebuild' | 'skipped';
 
+/** What a sync or a rebuild did. */
 export interface SyncReport {
   readonly mode: SyncMode;
   readonly durationMs: number;
@@ -72,8 +82,9 @@ export interface SyncReport {
   readonly sourceRowsRead: number;
   /** Requests that were sent again after a failure worth retrying. */
   readonly retries: number;
-  /** How rows were read: `native` (SQLite file) or `client` (`@libsql/client`). */
+  /** How rows were read: see {@link Transport}. */
   readonly transport: string;
+  /** What is not as it should be and did not stop the sync, for people. */
   readonly warnings: readonly string[];
   readonly validation: ValidationReport;
   /** Damaged records that reads had met and the sync fetched again, by table; only where there were any. */

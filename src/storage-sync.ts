@@ -55,12 +55,13 @@ import { verifyCache } from './verify/verification.js';
 import { resolveWatchOptions, type WatchOptions } from './watch/watch-options.js';
 import { Watch, type Watched } from './watch/watch.js';
 
+/** What {@link StorageSync.open} takes. */
 export interface OpenOptions extends StorageSyncOptions {
   /** Threads to share with other caches. Without it, this cache has its own, and `close` ends them. */
   readonly pool?: WorkerPool | undefined;
   /** Where to tell what is done. Default: nowhere. */
   readonly logger?: Logger | undefined;
-  /** Where measurements go: see {@link Telemetry}. Default: the global provider of the OpenTelemetry API. */
+  /** Where measurements go. Default: the global provider of the OpenTelemetry API. */
   readonly meterProvider?: MeterProvider | undefined;
   /** Where spans go. Default: the global provider of the OpenTelemetry API. */
   readonly tracerProvider?: TracerProvider | undefined;
@@ -69,9 +70,11 @@ export interface OpenOptions extends StorageSyncOptions {
 /** What a `StorageSync` shares with the program around it. */
 type Surroundings = Omit<OpenOptions, keyof StorageSyncOptions>;
 
+/** How one sync or rebuild runs. */
 export interface SyncOptions {
   /** Stops the sync at the next batch. What was committed stays, and the next sync goes on from there. */
   readonly signal?: AbortSignal | undefined;
+  /** Called as the sync comes on, in this thread, some times a second at most. */
   readonly onProgress?: ((progress: SyncProgress) => void) | undefined;
   /** Read every table in full, also where the source's change log would tell what changed. */
   readonly full?: boolean | undefined;
@@ -827,6 +830,7 @@ export class StorageSync implements AsyncDisposable {
     if (this.#sharedPool) return this.#sharedPool;
     this.#ownPool ??= new WorkerPool({
       readerThreads: this.#options.readerThreads,
+      niceness: this.#options.threadNiceness,
       concurrency: this.#options.concurrency,
     });
     return this.#ownPool;

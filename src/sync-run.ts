@@ -23,7 +23,7 @@ export class SyncRun<Report = SyncReport>
   #observed = false;
 
   /**
-   * @param start is given where to report progress, and a promise of the first one who iterates it: until then totals
+   * @param start - is given where to report progress, and a promise of the first one who iterates it: until then totals
    * need not be counted.
    */
   constructor(
@@ -48,6 +48,7 @@ export class SyncRun<Report = SyncReport>
     });
   }
 
+  /** What `await` calls: gives the report, or rejects with what the work failed with. */
   // oxlint-disable-next-line unicorn/no-thenable -- awaiting a run for its report is its interface
   then<Result = Report, Failure = never>(
     onFulfilled?: ((report: Report) => Result | PromiseLike<Result>) | null,

@@ -4,7 +4,8 @@ import type { SqlValue } from './values.js';
 export type ColumnType =
   'integer' | 'real' | 'text' | 'blob' | 'any' | 'integer?' | 'real?' | 'text?' | 'blob?' | 'any?';
 
-type ValueOf<T extends ColumnType> = T extends `${infer Base extends ColumnType}?`
+/** The JavaScript type of a {@link ColumnType}. */
+export type ValueOf<T extends ColumnType> = T extends `${infer Base extends ColumnType}?`
   ? ValueOf<Base> | null
   : T extends 'integer'
     ? number | bigint
@@ -104,17 +105,23 @@ export interface TableDefinition<
   readonly columns?: Columns;
   /** The key's columns, unique and in key order. Default: the primary key, or the rowid where there is none. */
   readonly key?: readonly string[];
+  /** Keep only the newest rows. Default: all. */
   readonly limit?: TableLimit;
+  /** Secondary indexes. Default: none. */
   readonly indexes?: Indexes;
+  /** Leave out rows that refer to rows outside a limit. */
   readonly references?: readonly ReferenceDefinition[];
   /** Not together with `limit` or `references`: rows then come and go without a change to them. */
   readonly cursor?: CursorDefinition;
+  /** Which rows count as deleted though the source keeps them. */
   readonly softDelete?: SoftDeleteDefinition;
   /** Default: `auto`. */
   readonly mode?: ModeChoice;
 }
 
+/** The columns of a definition: which to keep, and their types. */
 export type ColumnTypes = Readonly<Record<string, ColumnType>>;
+/** The indexes of a definition. */
 export type IndexDefinitions = readonly IndexDefinition[];
 
 /** The row type that a {@link TableDefinition} promises. */
@@ -138,13 +145,15 @@ export type IndexValues<Row, Indexes extends IndexDefinitions, Name extends stri
     ? readonly SqlValue[]
     : ColumnValues<Row, Extract<Indexes[number], { readonly name: Name }>['columns']>;
 
-type ColumnValues<Row, Columns extends readonly IndexColumn[]> = {
+/** The types of the columns of an index, in order. */
+export type ColumnValues<Row, Columns extends readonly IndexColumn[]> = {
   readonly [At in keyof Columns]: ColumnNameOf<Columns[At]> extends keyof Row
     ? Row[ColumnNameOf<Columns[At]>]
     : SqlValue;
 };
 
-type ColumnNameOf<Column> = Column extends { readonly column: infer Name } ? Name : Column;
+/** The name of an {@link IndexColumn}. */
+export type ColumnNameOf<Column> = Column extends { readonly column: infer Name } ? Name : Column;
 
 /**
  * Declares a table, so that readers of it are typed.

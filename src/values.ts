@@ -18,6 +18,7 @@ export type SourceRow = Readonly<Record<string, SqlValue>>;
 
 /** TEXT that is not valid Unicode. It has no JavaScript value; its bytes are kept so that a reader can step over it. */
 export class InvalidText {
+  /** The bytes as they are stored. */
   readonly bytes: Uint8Array;
   constructor(bytes: Uint8Array) {
     this.bytes = bytes;

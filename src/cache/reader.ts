@@ -27,6 +27,7 @@ import { preflight } from './preflight.js';
 import { refuseOpenToAll } from './safe-directory.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
 
+/** How a cache is read: see {@link openCache}. */
 export interface CacheReaderOptions {
   /** Verify each record's checksum, and its place in an index, as it is read; damage is an error, never a wrong row. */
   readonly validateChecksums?: boolean | undefined;
@@ -41,14 +42,18 @@ export interface CachedTable {
   readonly indexes: readonly string[];
 }
 
+/** A key: the value of its one column, or those of its columns in order. In a range the leading ones are enough. */
 export type KeyArgument = SqlValue | readonly SqlValue[];
 
+/** Which rows of a table to read, by their keys. Without bounds: all. */
 export interface RangeOptions {
   readonly gt?: KeyArgument;
   readonly gte?: KeyArgument;
   readonly lt?: KeyArgument;
   readonly lte?: KeyArgument;
+  /** Rows at most. Default: all. */
   readonly limit?: number;
+  /** From the greatest key to the least. Default: false. */
   readonly reverse?: boolean;
 }
 
@@ -67,17 +72,21 @@ export interface IndexRangeOptions<Values extends readonly unknown[] = readonly 
   readonly reverse?: boolean;
 }
 
+/** Which rows of an index to read, and how: see {@link TableReader.streamByIndex}. */
 export type IndexStreamOptions<Values extends readonly unknown[] = readonly SqlValue[]> =
   IndexRangeOptions<Values> & StreamOptions;
 
 /** One value or more of those of an index, from the first on. */
-type Leading<Values extends readonly unknown[]> = Values extends readonly [
+export type Leading<Values extends readonly unknown[]> = Values extends readonly [
   infer First,
   ...infer Rest,
 ]
   ? readonly [First, ...Partial<Rest>]
   : Values;
-type IndexBound<Values extends readonly unknown[]> = Values[number] | readonly Values[number][];
+
+/** A bound of a range of an index: of the column behind the prefix, or of several columns. */
+export type IndexBound<Values extends readonly unknown[]> =
+  Values[number] | readonly Values[number][];
 
 /** An index of a table in the cache. */
 export interface CachedIndex {
@@ -88,9 +97,11 @@ export interface CachedIndex {
   readonly state: 'ready' | 'building' | 'violated';
 }
 
+/** How rows are streamed. */
 export interface StreamOptions {
+  /** Ends the stream with the signal's reason. */
   readonly signal?: AbortSignal;
-  /** Rows after which other work gets a turn. */
+  /** Rows after which other work gets a turn. Default: 500. */
   readonly rowsPerTurn?: number;
 }
 
@@ -165,7 +176,7 @@ export class CacheReader implements AsyncDisposable {
   table(name: string): TableReader<SourceRow>;
   table(table: TableDefinition | string): TableReader<SourceRow> {
     const name = typeof table === 'string' ? table : table.name;
-    return new TableReader(() => this.#view(), name);
+    return TableReader.over(() => this.#view(), name);
   }
 
   /** One consistent state of the whole cache, until it is disposed of. Hold it briefly: it keeps old pages from reuse. */
@@ -173,6 +184,7 @@ export class CacheReader implements AsyncDisposable {
     return CacheSnapshot.watched(this.#view());
   }
 
+  /** Lets go of the cache. Reads throw `CACHE_CLOSED` from then on; snapshots that are held go on. */
   async close(): Promise<void> {
     this.#closed = true;
     const environment = this.#environment;
@@ -234,9 +246,14 @@ export class CacheSnapshot implements Disposable {
   /** Apart from the snapshot itself, so that it can be ended for one that nobody closed. */
   readonly #hold: SnapshotHold;
 
-  constructor(view: Omit<View, 'transaction'>) {
+  private constructor(view: Omit<View, 'transaction'>) {
     this.#hold = new SnapshotHold(view.environment);
     this.#view = { ...view, transaction: this.#hold.transaction };
+  }
+
+  /** @internal */
+  static of(view: View): CacheSnapshot {
+    return new CacheSnapshot(view);
   }
 
   /** @internal A snapshot that is ended, with a warning, once it is collected without having been closed. */
@@ -248,19 +265,27 @@ export class CacheSnapshot implements Disposable {
     return snapshot;
   }
 
+  /** The tables of this state, in order of their names. */
   tables(): CachedTable[] {
     return listTables(this.#view);
   }
 
+  /**
+   * A table of this state, typed by its definition.
+   *
+   * @throws {SourceError} `TABLE_NOT_FOUND` when the cache has no such table.
+   */
   table<Definition extends TableDefinition>(
     definition: Definition,
   ): TableReader<RowOf<Definition>, IndexesOf<Definition>>;
+  /** A table of this state, by its name. */
   table(name: string): TableReader<SourceRow>;
   table(table: TableDefinition | string): TableReader<SourceRow> {
     const name = typeof table === 'string' ? table : table.name;
-    return new TableReader(() => this.#view, name);
+    return TableReader.over(() => this.#view, name);
   }
 
+  /** Ends the snapshot, so that what it holds can be used again. `using` does it at the end of a block. */
   close(): void {
     lostSnapshots.unregister(this.#hold);
     this.#hold.end();
@@ -319,16 +344,23 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   readonly #name: string;
   #open: OpenTable | null = null;
 
-  constructor(getView: () => View, name: string) {
+  private constructor(getView: () => View, name: string) {
     this.#getView = getView;
     this.#name = name;
     this.#table();
   }
 
+  /** @internal */
+  static over(getView: () => View, name: string): TableReader<SourceRow> {
+    return new TableReader(getView, name);
+  }
+
+  /** The names of the columns, in the order of the source. */
   get columns(): readonly string[] {
     return this.#presentTable().plan.columns.map((column) => column.name);
   }
 
+  /** The names of the key's columns, in the key's order. `rowid` where the table has no key of its own. */
   get keyNames(): readonly string[] {
     return this.#presentTable().plan.keyNames;
   }
@@ -350,6 +382,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     return this.#read(current, this.#fullKey(current, key));
   }
 
+  /** Whether there is a row with this key: one argument for each key column. Its value is not read. */
   has(...key: readonly SqlValue[]): boolean {
     return this.get(...key) !== undefined;
   }
@@ -391,7 +424,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   async *stream(streamOptions: StreamOptions = {}): AsyncIterableIterator<Row> {
     const { signal, rowsPerTurn = DEFAULT_ROWS_PER_TURN } = streamOptions;
     const current = this.#getView();
-    const owned = current.transaction === undefined ? new CacheSnapshot(current) : null;
+    const owned = current.transaction === undefined ? CacheSnapshot.of(current) : null;
     try {
       const reader = owned ? owned.table(this.#name) : this;
       const expected = reader.count();
@@ -416,9 +449,9 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
    * The newest rows, newest first: those with the greatest values. The table needs a `limit`, whose column decides; or
    * name an index to go by.
    *
-   * @throws {CacheError} as {@link rangeByIndex} does.
+   * @throws {CacheError} as {@link TableReader.rangeByIndex} does.
    */
-  newest(count = 10, index: IndexName<Indexes> | typeof NEWEST_INDEX = NEWEST_INDEX): Row[] {
+  newest(count = 10, index: IndexName<Indexes> | 'newest' = NEWEST_INDEX): Row[] {
     return this.#consistently(index, (table) => {
       const scanned = this.#scanned(table, index);
       const reverse = scanned.index.descending[0] !== true;
@@ -430,7 +463,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   /**
    * The rows whose leading columns of an index have these values, in the order of the index.
    *
-   * @throws {CacheError} as {@link rangeByIndex} does.
+   * @throws {CacheError} as {@link TableReader.rangeByIndex} does.
    */
   *byIndex<Name extends IndexName<Indexes>>(
     index: Name,
@@ -466,7 +499,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     yield* this.#scan(index, range as IndexScanRange);
   }
 
-  /** {@link rangeByIndex}, giving other work a turn now and then. */
+  /** {@link TableReader.rangeByIndex}, giving other work a turn now and then. */
   async *streamByIndex<Name extends IndexName<Indexes>>(
     index: Name,
     range: IndexStreamOptions<IndexValues<Row, Indexes, Name>> = {},

@@ -6,7 +6,8 @@ import type { TablePlan } from '../source/plan.js';
 import type { SyncRecord, TableCheckpoint, TablePhase, TableState } from './catalog.js';
 import { MAX_DAMAGED_RECORDS, readDamage, type NotedDamage } from './damage-notes.js';
 import { Environment } from './environment.js';
-import { heldSnapshots, type HeldSnapshot } from './held-snapshots.js';
+import type { HeldSnapshot } from './held-snapshot.js';
+import { heldSnapshots } from './held-snapshots.js';
 import { generationPath } from './layout.js';
 import { currentHolder, type LockHolder } from './lock.js';
 import { readManifest, type Manifest } from './manifest.js';
@@ -20,6 +21,7 @@ import {
   type NotedSnapshot,
 } from './state-file.js';
 
+/** The states that a cache may be in: see {@link CacheState}. */
 export const CACHE_STATES = [
   'empty',
   'fresh',
@@ -29,15 +31,32 @@ export const CACHE_STATES = [
   'corrupt',
 ] as const;
 
+/**
+ * How a cache stands:
+ *
+ * | state        |                                                                                         |
+ * |--------------|-----------------------------------------------------------------------------------------|
+ * | `empty`      | no sync was completed yet                                                               |
+ * | `fresh`      | the last sync succeeded, and is not older than `staleAfterMs`                           |
+ * | `stale`      | it is older, or as many syncs as `staleAfterFailures` have failed since; reads go on    |
+ * | `syncing`    | a process is syncing it just now                                                        |
+ * | `rebuilding` | a process is building it anew beside what is served                                     |
+ * | `corrupt`    | it cannot be opened; the next sync builds it anew                                       |
+ */
 export type CacheState = (typeof CACHE_STATES)[number];
 
+/** How far the newest sync of a table has come. */
 export interface CheckpointStatus {
   readonly phase: TablePhase;
+  /** Rows that it has read so far. */
   readonly rowsRead: number;
+  /** When its newest batch was committed, as ISO 8601. */
   readonly updatedAt: string;
 }
 
+/** How a table of the cache stands. */
 export interface TableStatus {
+  /** Rows in the cache. */
   readonly rows: number;
   /** How the next sync is meant to bring the table up to date: see {@link TableMode}. */
   readonly mode: TableMode;
@@ -47,17 +66,20 @@ export interface TableStatus {
   readonly damagedRecords: number;
 }
 
+/** How a cache stands: see {@link readStatus}. */
 export interface CacheStatus {
   readonly state: CacheState;
   /** Whether what is served is fresh, whatever is done to it just now. */
   readonly isFresh: boolean;
   /** The generation that is served, or null. */
   readonly generation: number | null;
+  /** When the last sync was completed, as ISO 8601; null before the first. */
   readonly lastSyncAt: string | null;
   /** How old the oldest data may be: the time since its reading began. Null where the clock was set back since. */
   readonly ageMs: number | null;
   /** The served tables; before the first complete sync, those of the one that was interrupted. */
   readonly tables: Readonly<Record<string, TableStatus>>;
+  /** What the newest sync failed with; null when it succeeded. */
   readonly lastError: LastError | null;
   /** Syncs that failed since the last complete one. */
   readonly failedSyncs: number;
@@ -69,13 +91,22 @@ export interface CacheStatus {
   readonly snapshots: readonly HeldSnapshot[];
 }
 
+/** From when on a cache counts as stale. */
 export interface StatusOptions {
+  /** Older than this it is stale. Default: {@link DEFAULT_STALE_AFTER_MS}. */
   readonly staleAfterMs?: number | undefined;
   /** Failed syncs in a row after which it is stale. Default: 1. */
   readonly staleAfterFailures?: number | undefined;
 }
 
-/** Tells how a cache stands. Never contacts the source, never waits for a sync, and reports damage as a state. */
+/**
+ * Tells how a cache stands. Never contacts the source, never waits for a sync, and reports damage as a state.
+ *
+ * @example
+ * ```ts
+ * const { state, ageMs, tables } = await readStatus('./cache');
+ * ```
+ */
 export async function readStatus(
   cacheDir: string,
   options: StatusOptions = {},

@@ -16,6 +16,7 @@ export interface SyncConfig {
   readonly validateChecksums: boolean;
 }
 
+/** The {@link SyncConfig} that {@link memoryPreset} fills up with. */
 export const DEFAULT_SYNC_CONFIG: SyncConfig = {
   maxEpisodesCache: 1000,
   batchSize: 100,
@@ -55,6 +56,7 @@ export const episodes = defineTable({
   ],
 });
 
+/** What an agent has learned to do. Columns described as JSON hold it as text. */
 export const patterns = defineTable({
   name: 'patterns',
   columns: {
@@ -76,6 +78,7 @@ export const patterns = defineTable({
   ],
 });
 
+/** Rules of thumb of an agent. `evidence` is JSON. */
 export const heuristics = defineTable({
   name: 'heuristics',
   columns: {

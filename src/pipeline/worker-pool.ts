@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { StorageSyncError, WorkerError } from '../errors.js';
+import { DEFAULT_THREAD_NICENESS } from '../options.js';
 import { decodeError } from './error-codec.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
@@ -10,14 +11,20 @@ import { ThreadAffinity } from './thread-affinity.js';
 import type { WorkerData } from './serve.js';
 import { KERNEL_FILE, THREAD_FILE, WORKER_URLS, type WorkerUrls } from './worker-urls.js';
 
+/** How many threads a {@link WorkerPool} has, and how much it lets them do at a time. */
 export interface WorkerPoolOptions {
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
   /** Threads that write. A cache is always written by the same one. Default: 1. */
   readonly writerThreads?: number | undefined;
-  /** Outstanding operations at most. */
+  /** Outstanding operations at most. Default: {@link DEFAULT_CONCURRENCY}. */
   readonly concurrency?: number | undefined;
-  /** Other thread entries, for tests that put faults between. */
+  /**
+   * By how much less the threads ask for a processor than the rest of the process: 0 to 19 (`nice`). On Linux alone, where
+   * each thread has its own. Default: 10.
+   */
+  readonly niceness?: number | undefined;
+  /** @internal Other thread entries, for tests that put faults between. */
   readonly urls?: WorkerUrls | undefined;
 }
 
@@ -51,6 +58,7 @@ const REQUESTS_PER_READER = 8;
  * process. Whoever is impatient ends a session, and the readers give it up themselves.
  */
 export class WorkerPool implements AsyncDisposable {
+  /** The threads that read and encode. */
   readonly readerThreads: number;
   readonly #readers: Piscina;
   readonly #writers: readonly Piscina[];
@@ -70,6 +78,7 @@ export class WorkerPool implements AsyncDisposable {
       entry,
       kernel: KERNEL_FILE,
       loadAfterMs,
+      niceness: options.niceness ?? DEFAULT_THREAD_NICENESS,
     });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
@@ -109,7 +118,10 @@ export class WorkerPool implements AsyncDisposable {
     return pool.on('error', (error: unknown) => this.#losses.set(pool, error));
   }
 
-  /** @param affinity what it has in common with tasks whose thread is the best for it too. */
+  /**
+   * @internal
+   * @param affinity - what it has in common with tasks whose thread is the best for it too.
+   */
   async read<Name extends keyof ReaderTasks>(
     task: Name,
     request: ReaderTasks[Name]['request'],
@@ -119,6 +131,7 @@ export class WorkerPool implements AsyncDisposable {
     return await this.#run(this.#readers, task, request, transfer, affinity);
   }
 
+  /** @internal */
   async write<Name extends keyof WriterTasks>(
     task: Name,
     request: WriterTasks[Name]['request'],
@@ -127,7 +140,7 @@ export class WorkerPool implements AsyncDisposable {
     return await this.#run(this.#writer(request.generation.dir), task, request, transfer);
   }
 
-  /** Tells the readers that nobody waits for this session any more. */
+  /** @internal Tells the readers that nobody waits for this session any more. */
   endSession(session: string): void {
     this.#sessions.postMessage({ session } satisfies SessionEnded);
   }

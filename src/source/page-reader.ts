@@ -15,6 +15,7 @@ import { WirePageReader } from './wire-page.js';
 /** Rows that are read by the exact list at a time where a server cannot send them in the fast way: mostly it is one. */
 const UNREADABLE_ROWS = 500;
 
+/** A run of rows in the order of the keys, with the position to go on from. */
 export interface RowsPage extends Page {
   /** Each with the values of the plan's columns, then the rowid where the plan reads it. */
   readonly rows: readonly (readonly Cell[])[];

@@ -7,18 +7,25 @@ import {
   DEFAULT_RETRY_INITIAL_MS,
   DEFAULT_RETRY_MAX_MS,
   type SourceOptions,
+  type StorageSyncOptions,
 } from '../options.js';
 import type { TableDefinition } from '../table-definition.js';
 import type { Cell } from '../values.js';
 import type { SourceConnection } from './connection.js';
 import { introspect, type SourceSchema } from './introspection.js';
-import { connect, type ConnectionConfig } from './open-source.js';
+import { connect } from './open-source.js';
 import type { PageBounds } from './page.js';
 import { readPages, type RowsPage } from './page-reader.js';
 import { planTables } from './plan.js';
 
+/** How a source is opened: see {@link openSource}. The defaults are those of {@link StorageSyncOptions}. */
 export interface OpenSourceOptions
-  extends SourceOptions, Partial<Omit<ConnectionConfig, 'url' | 'authToken'>> {}
+  extends
+    SourceOptions,
+    Pick<
+      StorageSyncOptions,
+      'requestTimeoutMs' | 'retries' | 'retryInitialMs' | 'retryMaxMs' | 'transport'
+    > {}
 
 /** A table of the source as storage-sync would sync it. */
 export interface SourceTable {
@@ -29,9 +36,17 @@ export interface SourceTable {
   readonly withoutRowid: boolean;
 }
 
-export interface PagesOptions extends Partial<PageBounds> {
+/** Where to begin, and how large a page is: see {@link Source.pages}. */
+export interface PagesOptions {
+  /** Rows in a page at most. Default: {@link DEFAULT_BATCH_SIZE}. */
+  readonly maxRows?: number;
+  /** Bytes at which a page is cut. Default: {@link DEFAULT_MAX_PAGE_BYTES}. */
+  readonly maxBytes?: number;
+  /** A larger row is given as `rejected`. Default: {@link DEFAULT_MAX_ROW_BYTES}. */
+  readonly maxRowBytes?: number;
   /** Read what lies behind this position: that of an earlier page. */
   readonly after?: readonly Cell[] | null;
+  /** Ends the reading with the signal's reason. */
   readonly signal?: AbortSignal;
 }
 
@@ -40,7 +55,7 @@ export interface PagesOptions extends Partial<PageBounds> {
  * its own.
  */
 export async function openSource(options: OpenSourceOptions): Promise<Source> {
-  return new Source(
+  return Source.over(
     await connect({
       url: options.url,
       authToken: options.authToken,
@@ -58,10 +73,16 @@ export class Source implements AsyncDisposable {
   readonly #connection: SourceConnection;
   #schema: Promise<SourceSchema> | null = null;
 
-  constructor(connection: SourceConnection) {
+  private constructor(connection: SourceConnection) {
     this.#connection = connection;
   }
 
+  /** @internal */
+  static over(connection: SourceConnection): Source {
+    return new Source(connection);
+  }
+
+  /** How it is read: see {@link Transport}. */
   get transport(): string {
     return this.#connection.transport;
   }
@@ -101,6 +122,7 @@ export class Source implements AsyncDisposable {
       yield* readPages(this.#connection, plan, options.after ?? null, bounds, options.signal);
   }
 
+  /** Closes the connection. */
   async close(): Promise<void> {
     await this.#connection.close();
   }

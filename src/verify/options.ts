@@ -3,6 +3,7 @@ import { ConfigError } from '../errors.js';
 import { describeIssue } from '../options.js';
 import type { VerifyLevel, VerifyOptions } from './report.js';
 
+/** How closely a verify looks where it is not told. */
 export const DEFAULT_VERIFY_LEVEL: VerifyLevel = 'sample';
 
 const schema = v.object({

@@ -9,6 +9,7 @@ import type { SyncProgress } from '../progress.js';
  */
 export type VerifyLevel = 'quick' | 'sample' | 'deep';
 
+/** How closely a verify looks, at what, and whether it repairs. */
 export interface VerifyOptions {
   /** Default: `sample`, whose cost does not grow with the tables. */
   readonly level?: VerifyLevel | undefined;
@@ -25,7 +26,9 @@ export interface VerifyOptions {
   readonly allowLoss?: boolean | undefined;
   /** Which ranges a sample takes: the same seed and cache give the same ones. Default: a new one each time. */
   readonly seed?: number | undefined;
+  /** Stops the verify; a deep one goes on from there the next time. */
   readonly signal?: AbortSignal | undefined;
+  /** Called as the verify comes on, in this thread, some times a second at most. */
   readonly onProgress?: ((progress: SyncProgress) => void) | undefined;
 }
 
@@ -39,6 +42,7 @@ export interface VerifyOptions {
  */
 export type DifferenceKind = 'damaged' | 'differs' | 'missing' | 'extra';
 
+/** One row that is not in the cache as it is in the source. */
 export interface Difference {
   /** The row's key, for people. */
   readonly key: string;
@@ -53,20 +57,24 @@ export interface DifferentRange {
   readonly differences: number;
 }
 
+/** One thing that a verify looked at besides the rows. */
 export interface VerifyCheck {
+  /** What was looked at, such as `count` or `schema`. */
   readonly check: string;
   readonly passed: boolean;
+  /** What was found, for people. */
   readonly detail: string;
 }
 
+/** What a verify found in one table. */
 export interface VerifyTableReport {
   /** Rows of the source that were compared, those of earlier runs of the same verify included. */
   readonly rowsCompared: number;
   /** Differences, all of them counted. */
   readonly differences: Readonly<Record<DifferenceKind, number>>;
-  /** The first differences, {@link MAX_LISTED} at most. */
+  /** The first differences, 20 at most. */
   readonly found: readonly Difference[];
-  /** Where differences are, {@link MAX_LISTED} ranges at most. */
+  /** Where differences are, 20 ranges at most. */
   readonly ranges: readonly DifferentRange[];
   /** Index entries: that should be there, and that should not. Only a deep verify looks. */
   readonly indexEntries: { readonly missing: number; readonly dangling: number };
@@ -88,6 +96,7 @@ export interface VerifyTableReport {
   readonly durationMs: number;
 }
 
+/** What a verify found, and repaired. */
 export interface VerifyReport {
   readonly level: VerifyLevel;
   /** Of a sample: which ranges it took. */

@@ -11,6 +11,7 @@ export const DEFAULT_WATCH_JITTER = 0.1;
 /** The longest wait after a round that failed because the source was away, whatever the interval. */
 export const MAX_RECOVERY_WAIT_MS = 60_000;
 
+/** When a watch does what: see {@link StorageSync.watch}. */
 export interface WatchOptions {
   /** From the start of one sync to the start of the next, which waits where the first takes longer. */
   readonly intervalMs?: number | undefined;

@@ -102,6 +102,7 @@ export class Watch implements AsyncDisposable {
     this.#loop = this.#run();
   }
 
+  /** What it does just now: see {@link WatchState}. */
   get state(): WatchState {
     if (this.#stopped) return 'stopped';
     if (this.#stop.signal.aborted) return 'stopping';
@@ -120,7 +121,7 @@ export class Watch implements AsyncDisposable {
     );
   }
 
-  /** Builds the cache anew beside the one that is served, as {@link sync} syncs. */
+  /** Builds the cache anew beside the one that is served, as `sync` syncs. */
   rebuild(options: RequestedSync = {}): Promise<SyncReport> {
     const { signal, ...asked } = options;
     return this.#request('rebuild', asked, signal, (stop) =>
@@ -128,7 +129,7 @@ export class Watch implements AsyncDisposable {
     );
   }
 
-  /** Holds the cache against the source, as {@link sync} syncs. */
+  /** Holds the cache against the source, as `sync` syncs. */
   verify(options: RequestedVerify = {}): Promise<VerifyReport> {
     const { signal, ...asked } = options;
     return this.#request('verify', asked, signal, (stop) =>

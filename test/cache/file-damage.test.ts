@@ -64,8 +64,8 @@ void describe('damage within the pages of a cache file', () => {
       const args = [path, cacheDir, source.url, '0', String(RUNS)];
       const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
       let said = '';
-      child.stdout.on('data', (chunk) => (said += String(chunk)));
-      child.stderr.on('data', (chunk) => (said += String(chunk)));
+      child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));
+      child.stderr.setEncoding('utf8').on('data', (text: string) => (said += text));
       const end = await new Promise((resolve) => {
         child.on('close', (code, signal) => resolve(signal ?? code));
       });

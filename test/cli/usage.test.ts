@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { describe, it } from 'node:test';
-import { run, type Ran } from './command.js';
+import { run, RunningCommand, type Ran } from './command.js';
 
 function assertUsageError(ran: Ran, message: RegExp, hint: RegExp): void {
   assert.equal(ran.code, 2);
@@ -26,6 +26,12 @@ void describe('storage-sync, used', () => {
       assert.match(explained.stdout, /--json/);
       assert.match(explained.stdout, /--quiet/);
     }
+  });
+
+  void it('explains itself to a reader that goes away', async () => {
+    const command = new RunningCommand(['sync', '--help']);
+    command.process.stdout?.destroy();
+    assert.deepEqual(await command.ended, { code: 0, stdout: '', stderr: '' });
   });
 
   void it('tells its version', async () => {

@@ -32,6 +32,7 @@ import {
 import { createLogStatements, fingerprint } from './triggers.js';
 import { refuseUnserializedWriters } from './writers.js';
 
+/** Where the source of a change log is. The defaults are those of {@link StorageSyncOptions}. */
 export interface ChangeLogOptions extends SourceOptions {
   readonly requestTimeoutMs?: number | undefined;
   readonly retries?: number | undefined;
@@ -47,18 +48,21 @@ export interface InstalledTable {
   readonly reason: string | null;
 }
 
+/** What {@link ChangeLog.install} did. */
 export interface InstallReport {
   readonly tables: readonly InstalledTable[];
   /** Tables whose changes cannot be logged, where none were named. */
   readonly leftOut: readonly { readonly table: string; readonly reason: string }[];
 }
 
+/** How the change logs of a source stand: see {@link ChangeLog.status}. */
 export interface ChangeLogStatus {
   readonly tables: readonly CaptureStatus[];
   /** User tables without a log, and what stands against one. */
   readonly notCaptured: readonly { readonly table: string; readonly reason: string | null }[];
 }
 
+/** What {@link ChangeLog.compact} removes. */
 export interface CompactOptions {
   /** Default: every captured table. */
   readonly tables?: readonly string[] | undefined;
@@ -72,20 +76,25 @@ export interface CompactOptions {
   readonly chunkRows?: number | undefined;
 }
 
+/** What a compaction did to one log. */
 export interface CompactedTable {
   readonly table: string;
   readonly rowsRemoved: number;
+  /** Changes up to this version are gone: who has not read them must read the table in full. */
   readonly compacted: number;
   /** Why nothing was looked at, or null. */
   readonly skipped: string | null;
 }
 
+/** What {@link ChangeLog.compact} did. */
 export interface CompactReport {
   readonly tables: readonly CompactedTable[];
   readonly readersForgotten: number;
 }
 
+/** What {@link ChangeLog.uninstall} did. */
 export interface UninstallReport {
+  /** The tables whose logs were dropped. */
   readonly tables: readonly string[];
 }
 
@@ -198,6 +207,7 @@ export class ChangeLog implements AsyncDisposable {
     });
   }
 
+  /** Closes the connection. */
   async close(): Promise<void> {
     await this.#connection.close();
   }

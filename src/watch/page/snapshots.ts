@@ -1,5 +1,5 @@
 import type { CacheStatus } from '../../cache/status.js';
-import type { HeldSnapshot } from '../../cache/held-snapshots.js';
+import type { HeldSnapshot } from '../../cache/held-snapshot.js';
 import { DataTable } from './data-table.js';
 import { formatBytes, formatCount, formatSpan, NONE } from './text.js';
 
