@@ -5,6 +5,7 @@ import * as v from 'valibot';
 import { ConfigError, StorageSyncError, SyncAbortedError } from '../errors.js';
 import { describeIssue } from '../options.js';
 import { PROMETHEUS_TYPE, type PrometheusMetrics } from './prometheus.js';
+import type { StatusDocument } from './status-document.js';
 import type { RequestedSync, RequestedVerify, Watch } from './watch.js';
 import type { WatchJob } from './watch-status.js';
 
@@ -45,7 +46,7 @@ const verifyBody = v.strictObject({
  * | request                                | answer                                                                   |
  * |----------------------------------------|--------------------------------------------------------------------------|
  * | `GET /`                                | the status page                                                          |
- * | `GET /status.json`                     | {@link WatchStatus}, and `actions`: whether there is a token             |
+ * | `GET /status.json`                     | {@link StatusDocument}                                                   |
  * | `GET /healthz`                         | 200 while the watch goes on, else 503                                    |
  * | `GET /readyz`                          | 200 while the cache can be read, else 503; `?fresh=1`: while it is fresh |
  * | `GET /metrics`                         | metrics in Prometheus's text format                                      |
@@ -66,7 +67,8 @@ export function watchApp(options: WatchAppOptions): Hono {
     return c.html(page.html);
   });
   app.get('/status.json', async (c) => {
-    return c.json({ ...(await watch.status()), actions: token !== null });
+    const status: StatusDocument = { ...(await watch.status()), actions: token !== null };
+    return c.json(status);
   });
   app.get('/healthz', (c) => {
     const isAlive = watch.state === 'waiting' || watch.state === 'running';

@@ -32,8 +32,8 @@ const WORDS: Readonly<Record<CacheState, string>> = {
   empty: 'Empty',
   fresh: 'Fresh',
   stale: 'Stale',
-  syncing: 'Syncing',
-  rebuilding: 'Rebuilding',
+  syncing: 'Fresh, syncing',
+  rebuilding: 'Fresh, rebuilding',
   corrupt: 'Corrupt',
 };
 
@@ -51,6 +51,8 @@ const EMPTY: StatusChanges = {
     snapshots: [],
   },
 };
+
+const EMPTY_SYNCING: StatusChanges = { ...EMPTY, cache: { ...EMPTY.cache, state: 'syncing' } };
 
 const HOSTILE = '<img src=x onerror="document.title=\'taken\'"></td><script>1</script>';
 const REORDERED = 'a\u202edesrever\u2066\u2069\u0007';
@@ -145,7 +147,8 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
       const isFresh = state !== 'stale' && state !== 'corrupt';
       await show(watch, page, state === 'empty' ? EMPTY : { cache: { state, isFresh } });
       await page.locator('#headline', { hasText: new RegExp(`^${WORDS[state]}$`) }).waitFor();
-      assert.match(await page.title(), new RegExp(`^\\S ${WORDS[state]} · storage-sync$`));
+      const [word] = WORDS[state].split(',');
+      assert.match(await page.title(), new RegExp(`^\\S ${word} · storage-sync$`));
       assert.notEqual(await page.locator('#sentence').textContent(), '');
       signs[state] = await page.locator('#sign').getAttribute('href');
     }
@@ -189,11 +192,27 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     await page.locator('#headline', { hasText: 'Stale' }).waitFor();
     assert.equal(await page.locator('#attention li').count(), 4);
     assert.equal(await page.locator('#verdict').getAttribute('data-level'), 'bad');
-    assert.match((await page.locator('#announcer').textContent())!, /^Stale\..*left 4 differences/);
+    const announced = await page.locator('#announcer').textContent();
+    assert.match(announced!, /^Stale\..*left 4 differences/);
     const problems = page.locator('#problems li');
     await problems.filter({ hasText: 'SOURCE_UNAVAILABLE' }).waitFor();
     await problems.filter({ hasText: LOSS.hint }).waitFor();
     await problems.filter({ hasText: 'SOURCE_TIMEOUT' }).waitFor();
+    const count = await problems.count();
+    const lastError = {
+      ...OUTAGE,
+      at: new Date().toISOString(),
+      message: `${OUTAGE.message} Wait.`,
+    };
+    const again = troubled();
+    await show(watch, page, { ...again, cache: { ...again.cache, state: 'syncing', lastError } });
+    await page.locator('#headline', { hasText: 'Stale, syncing' }).waitFor();
+    await problems.filter({ hasText: 'SOURCE_UNAVAILABLE' }).filter({ hasText: 'Wait.' }).waitFor();
+    assert.equal(await problems.count(), count - 1);
+    // Rounds that come and go are no news.
+    assert.equal(await page.locator('#announcer').textContent(), announced);
+    await show(watch, page, EMPTY_SYNCING);
+    await page.locator('#headline', { hasText: /^Syncing$/ }).waitFor();
     await show(watch, page, { state: 'stopped', nextRoundAt: null });
     await page.locator('#attention', { hasText: 'The watch is stopped' }).waitFor();
     await page.context().close();
@@ -215,9 +234,11 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     const running = watch.status.running!;
     const progress = { ...running.progress!, table: null, rowsTotal: null, remainingMs: null };
     watch.status = { ...watch.status, running: { ...running, progress } };
+    await pollNow(page);
     await page.locator('#round-3 dd', { hasText: /^216,459$/ }).waitFor();
     assert.equal(await bar.getAttribute('value'), null);
     watch.status = { ...watch.status, running: { ...running, progress: null } };
+    await pollNow(page);
     await page.locator('#round-what', { hasText: /^rebuild \(asked for\), for \d+ s$/ }).waitFor();
     watch.status = statusOf();
     await page
@@ -238,6 +259,8 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     await page.goto(watch.url);
     await first;
     await page.locator('#age', { hasText: /^42 s$/ }).waitFor();
+    // By the server's clock: the browser's is a minute ahead.
+    await page.locator('#fact-next', { hasText: /^in 4 min/ }).waitFor();
     await page.clock.runFor(1900);
     await page.locator('#age', { hasText: /^43 s$/ }).waitFor();
     assert.equal(watch.polls, 1);
@@ -245,12 +268,12 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
     const second = polled();
     await page.clock.runFor(200);
     await second;
-    await page.locator('#headline', { hasText: 'Rebuilding' }).waitFor();
+    await page.locator('#headline', { hasText: 'Fresh, rebuilding' }).waitFor();
     assert.equal(watch.polls, 2);
     const third = polled();
     await page.clock.runFor(600);
     await third;
-    await page.locator('#headline', { hasText: 'Rebuilding' }).waitFor();
+    await page.locator('#headline', { hasText: 'Fresh, rebuilding' }).waitFor();
     assert.equal(watch.polls, 3);
     await page.evaluate(
       `Object.defineProperty(document, 'hidden', { value: true, writable: true })`,
@@ -441,6 +464,18 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
       await page.context().close();
     });
   }
+
+  it('moves nothing for who wants less motion', async () => {
+    await using watch = await StubWatch.serve();
+    watch.status = runningStatus();
+    const { page } = await open(watch);
+    await page.locator('#verdict[data-level="busy"]').waitFor();
+    const motion = 'getComputedStyle(document.querySelector("#verdict > .sign")).animationName';
+    assert.equal(await page.evaluate(motion), 'none');
+    await page.emulateMedia({ reducedMotion: 'no-preference' });
+    assert.equal(await page.evaluate(motion), 'turn');
+    await page.context().close();
+  });
 
   it('keeps the theme that was chosen', async () => {
     await using watch = await StubWatch.serve();

@@ -43,8 +43,8 @@ export class DataTable<T> {
     table.append(create('caption', 'unseen', caption), headRows, this.#body);
     // Who has no mouse scrolls with the arrow keys, which takes the focus.
     this.#scroll.tabIndex = 0;
-    this.#scroll.role = 'region';
-    this.#scroll.ariaLabel = caption;
+    this.#scroll.setAttribute('role', 'region');
+    this.#scroll.setAttribute('aria-label', caption);
     this.#scroll.append(table);
     this.#empty = create('p', 'empty', empty);
     const element = typeof host === 'string' ? byId(host) : host;

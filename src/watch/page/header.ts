@@ -19,11 +19,11 @@ export class Header {
   readonly #icon = byId<HTMLLinkElement>('icon');
   readonly #attention = byId('attention');
 
-  showVerdict({ level, word, sentence, concerns }: Verdict): void {
+  showVerdict({ level, word, doing, sentence, concerns }: Verdict): void {
     setAttribute(this.#verdict, 'data-level', level);
     setAttribute(this.#sign, 'href', `#sign-${level}`);
-    const isTroubled = word === 'Fresh' && concerns.length > 0;
-    setText(byId('headline'), isTroubled ? `${word}, but see below` : word);
+    const more = doing ?? (word === 'Fresh' && concerns.length > 0 ? 'but see below' : null);
+    setText(byId('headline'), more === null ? word : `${word}, ${more}`);
     setText(byId('sentence'), sentence);
     setHidden(this.#attention, concerns.length === 0);
     patchChildren<Concern>(this.#attention, concerns, CONCERNS);

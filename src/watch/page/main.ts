@@ -99,7 +99,13 @@ class Page {
       ? `What is below was said ${formatSpan(performance.now() - this.#last.at)} ago.`
       : '';
     const sentence = `${why} ${again} ${last}`.trim();
-    const verdict: Verdict = { level: 'bad', word: 'No answer', sentence, concerns: [] };
+    const verdict: Verdict = {
+      level: 'bad',
+      word: 'No answer',
+      doing: null,
+      sentence,
+      concerns: [],
+    };
     this.#header.showVerdict(verdict);
     this.#announce(verdict);
   }

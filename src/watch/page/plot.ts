@@ -1,6 +1,6 @@
 import uPlot from 'uplot';
 import { DataTable, type Column } from './data-table.js';
-import { create, setHidden, setText } from './dom.js';
+import { create, setAttribute, setHidden, setText } from './dom.js';
 import type { Timespan } from './timespan.js';
 
 const HEIGHT = 190;
@@ -52,7 +52,7 @@ export class Plot<T> {
     this.#legend = legendOf(legend);
     caption.append(heading, this.#legend);
     this.#empty = create('p', 'empty', empty);
-    this.#canvas.role = 'img';
+    this.#canvas.setAttribute('role', 'img');
     this.#details.append(create('summary', '', 'As a table'));
     figure.append(caption, this.#readOut, this.#canvas, this.#details);
     this.#table = new DataTable(this.#details, { caption: title, columns, keyOf, empty });
@@ -73,7 +73,8 @@ export class Plot<T> {
     const last = items.at(-1);
     const { title, readOut, empty } = this.#options;
     const said = last === undefined ? empty : `Last: ${readOut(last)}`;
-    this.#canvas.ariaLabel = `${title}. ${said} The table below has all points.`;
+    const label = `${title}. ${said} The table below has all points.`;
+    setAttribute(this.#canvas, 'aria-label', label);
     this.#fillTable();
   }
 

@@ -1,3 +1,4 @@
+import type { LastError } from '../../cache/state-file.js';
 import type { StatusDocument } from '../status-document.js';
 import { byId, create, patchChildren, setHidden, setText } from './dom.js';
 import { createSign, setSign, type Level } from './sign.js';
@@ -34,10 +35,9 @@ export class Problems {
 
 function problemsOf({ history, cache }: StatusDocument): Problem[] {
   const found = new Map<string, Problem>();
-  const add = (problem: Omit<Problem, 'times'>, isCounted = true): void => {
+  const add = (problem: Omit<Problem, 'times'>): void => {
     const key = `${problem.code} ${problem.message}`;
     const before = found.get(key);
-    if (before && !isCounted) return;
     const lastAt = Math.max(problem.lastAt, before?.lastAt ?? -Infinity);
     found.set(key, { ...problem, lastAt, times: (before?.times ?? 0) + 1 });
   };
@@ -51,12 +51,24 @@ function problemsOf({ history, cache }: StatusDocument): Problem[] {
       add({ level: 'warning', code: 'warning', message, hint: null, lastAt });
     }
   }
-  // What the cache itself remembers: of a round that is known, or of before this watch or another process.
-  if (cache.lastError) {
-    const { at, code, message } = cache.lastError;
-    add({ level: 'bad', code, message, hint: null, lastAt: Date.parse(at) }, false);
+  const problems = [...found.values()];
+  const last = cache.lastError && withLastError(problems, cache.lastError);
+  return (last ?? problems).toSorted((a, b) => b.lastAt - a.lastAt);
+}
+
+/**
+ * Adds what the cache itself remembers: of a round that is known, whose message it begins with and says more of, or of
+ * before this watch or another process.
+ */
+function withLastError(problems: readonly Problem[], { at, code, message }: LastError): Problem[] {
+  const same = problems.find((each) => each.code === code && message.startsWith(each.message));
+  if (!same) {
+    const lastAt = Date.parse(at);
+    return [...problems, { level: 'bad', code, message, hint: null, times: 1, lastAt }];
   }
-  return [...found.values()].toSorted((a, b) => b.lastAt - a.lastAt);
+  const more = message.slice(same.message.length).trim();
+  const hint = same.hint ?? (more === '' ? null : more);
+  return problems.map((each) => (each === same ? { ...same, hint } : each));
 }
 
 function make(): HTMLElement {

@@ -69,7 +69,7 @@ export class RatePlot {
         { title: 'Rows a second', isNumber: true, text: (round) => formatCount(rateOf(round)) },
       ],
       keyOf: ({ number, startedAt }) => `${number} ${startedAt}`,
-      empty: 'No sync has ended yet.',
+      empty: 'No sync has succeeded yet.',
     });
   }
 

@@ -1,4 +1,3 @@
-import type { CacheState } from '../../cache/status.js';
 import type { StatusDocument } from '../status-document.js';
 import type { WatchRound } from '../watch-status.js';
 import type { Level } from './sign.js';
@@ -14,58 +13,58 @@ export interface Concern {
 export interface Verdict {
   readonly level: Level;
   readonly word: string;
+  /** What is done to the cache just now, where that changes nothing about the word. */
+  readonly doing: string | null;
   readonly sentence: string;
   readonly concerns: readonly Concern[];
 }
 
-const WORDS: Readonly<Record<CacheState, string>> = {
-  empty: 'Empty',
-  fresh: 'Fresh',
-  stale: 'Stale',
-  syncing: 'Syncing',
-  rebuilding: 'Rebuilding',
-  corrupt: 'Corrupt',
-};
+type Standing = Omit<Verdict, 'concerns'>;
 
 /** Of `status` as it was told; ages in it count on elsewhere. */
 export function judge(status: StatusDocument): Verdict {
-  const { state } = status.cache;
   const concerns = concernsOf(status);
   const stands = standing(status);
-  return {
-    level: worse(stands.level, concerns),
-    word: WORDS[state] ?? shown(String(state)),
-    sentence: stands.sentence,
-    concerns,
-  };
+  return { ...stands, level: worse(stands.level, concerns), concerns };
 }
 
-function standing(status: StatusDocument): { readonly level: Level; readonly sentence: string } {
-  const { cache, staleAfterMs } = status;
-  const limit = formatPeriod(staleAfterMs);
+function standing(status: StatusDocument): Standing {
+  const { cache } = status;
   switch (cache.state) {
     case 'corrupt': {
       const why = shown(cache.lastError?.message ?? '');
-      return { level: 'bad', sentence: `${why} The next sync builds the cache anew.`.trim() };
+      const sentence = `${why} The next sync builds the cache anew.`.trim();
+      return { level: 'bad', word: 'Corrupt', doing: null, sentence };
     }
     case 'empty': {
-      const fill = 'Nothing is cached yet. The next sync fills the cache.';
-      return { level: 'warning', sentence: fill };
+      const sentence = 'Nothing is cached yet. The next sync fills the cache.';
+      return { level: 'warning', word: 'Empty', doing: null, sentence };
     }
     case 'syncing':
-    case 'rebuilding': {
-      if (cache.generation === null) {
-        return { level: 'busy', sentence: 'The cache is being filled; nothing can be read yet.' };
-      }
-      const served = cache.isFresh ? 'What is served is fresh.' : 'What is served is stale.';
-      return { level: cache.isFresh ? 'busy' : 'warning', sentence: served };
-    }
+    case 'rebuilding':
+      return cache.generation === null ? filling(cache.state) : served(status, cache.state);
     case 'fresh':
-      return { level: 'good', sentence: `No data are older than ${limit}.` };
     case 'stale':
-      return { level: 'warning', sentence: staleSentence(status, limit) };
+      return served(status, null);
   }
-  return { level: 'unknown', sentence: 'The watch tells a state that this page does not know.' };
+  const sentence = 'The watch tells a state that this page does not know.';
+  return { level: 'unknown', word: shown(String(cache.state)), doing: null, sentence };
+}
+
+function filling(state: 'syncing' | 'rebuilding'): Standing {
+  const word = state === 'syncing' ? 'Syncing' : 'Rebuilding';
+  const sentence = 'The cache is being filled; nothing can be read yet.';
+  return { level: 'busy', word, doing: null, sentence };
+}
+
+/** That rounds come and go does not change what readers get. */
+function served(status: StatusDocument, doing: string | null): Standing {
+  const limit = formatPeriod(status.staleAfterMs);
+  if (!status.cache.isFresh) {
+    return { level: 'warning', word: 'Stale', doing, sentence: staleSentence(status, limit) };
+  }
+  const sentence = `No data are older than ${limit}.`;
+  return { level: doing === null ? 'good' : 'busy', word: 'Fresh', doing, sentence };
 }
 
 function staleSentence({ cache, staleAfterMs }: StatusDocument, limit: string): string {
