@@ -265,6 +265,8 @@ export class StorageSync implements AsyncDisposable {
   ): Promise<SyncReport> {
     const { cacheDir } = this.#options;
     const begun = performance.now();
+    // Somebody may have removed it, to begin again.
+    await makeDirectory(cacheDir);
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
       await removeLeftovers(cacheDir);
