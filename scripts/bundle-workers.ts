@@ -1,7 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { build, type BuildOptions, type BuildResult, type Metafile, type Plugin } from 'esbuild';
+import { build, type BuildOptions, type BuildResult, type Plugin } from 'esbuild';
+import { packageLicenses } from './package-licenses.js';
 
 const DIST = fileURLToPath(new URL('..', import.meta.url));
 const WORKERS = join(DIST, 'workers');
@@ -55,8 +56,8 @@ for (const [i, { outputFiles }] of bundles.entries()) {
     writeFileSync(path, contents);
   }
 }
-const notices = licenses(bundles.map(({ metafile }) => metafile));
-writeFileSync(join(WORKERS, 'LICENSES.txt'), notices);
+const metafiles = bundles.map(({ metafile }) => metafile);
+writeFileSync(join(WORKERS, 'LICENSES.txt'), packageLicenses(DIST, metafiles));
 
 function partsOf(entry: string): string {
   return join(WORKERS, `${entry}-parts`);
@@ -71,24 +72,4 @@ async function bundle(entry: string): Promise<BuildResult<typeof OPTIONS>> {
   const isWhole = Object.keys(result.metafile.inputs).some((path) => path.startsWith('src/'));
   if (!isWhole) throw new Error(`workers/${entry}.js is a bundle already: compile it first.`);
   return result;
-}
-
-/** The licences of packages of which the bundles hold a copy. */
-function licenses(metafiles: readonly Metafile[]): string {
-  const inputs = metafiles.flatMap((metafile) =>
-    Object.values(metafile.outputs).flatMap((output) => Object.keys(output.inputs)),
-  );
-  const packages = inputs.flatMap((path) => /^.*node_modules\/(?:@[^/]+\/)?[^/]+/.exec(path) ?? []);
-  return [...new Set(packages)].toSorted().map(license).join('\n');
-}
-
-function license(path: string): string {
-  const dir = join(DIST, path);
-  const { name, version } = JSON.parse(readFileSync(join(dir, 'package.json'), 'utf8')) as {
-    readonly name: string;
-    readonly version: string;
-  };
-  const file = readdirSync(dir).find((each) => /^licen[cs]e/i.test(each));
-  if (file === undefined) throw new Error(`${name} has no licence that a bundle could carry.`);
-  return `${name} ${version}\n\n${readFileSync(join(dir, file), 'utf8').trim()}\n`;
 }

@@ -25,6 +25,7 @@ export {
   DEFAULT_RETRY_MAX_MS,
   DEFAULT_STALE_AFTER_FAILURES,
   DEFAULT_STALE_AFTER_MS,
+  DEFAULT_THREAD_NICENESS,
   type RowErrorPolicy,
   type SourceOptions,
   type StorageSyncOptions,
@@ -88,6 +89,7 @@ export {
   type StreamOptions,
 } from './cache/reader.js';
 export {
+  CACHE_STATES,
   readStatus,
   type CacheState,
   type CacheStatus,
@@ -144,3 +146,22 @@ export {
   patterns,
   type SyncConfig,
 } from './memory/preset.js';
+export type { Logger } from './logger.js';
+export { Watch, type RequestedSync, type RequestedVerify } from './watch/watch.js';
+export {
+  DEFAULT_WATCH_INTERVAL_MS,
+  DEFAULT_WATCH_JITTER,
+  type WatchOptions,
+} from './watch/watch-options.js';
+export {
+  MAX_ROUNDS_KEPT,
+  type RoundError,
+  type RoundOutcome,
+  type RunningRound,
+  type VerifySummary,
+  type WatchJob,
+  type WatchReason,
+  type WatchRound,
+  type WatchState,
+  type WatchStatus,
+} from './watch/watch-status.js';

@@ -14,6 +14,8 @@ export const DEFAULT_MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 export const DEFAULT_MAX_ROW_BYTES = 64 * 1024 * 1024;
 /** Outstanding operations (reads and writes handed to the pool). */
 export const DEFAULT_CONCURRENCY = 10;
+/** How much less the threads ask for a processor than the host's own: see `nice(1)`. */
+export const DEFAULT_THREAD_NICENESS = 10;
 /** One request to the source, answer included. */
 export const DEFAULT_REQUEST_TIMEOUT_MS = 30_000;
 /** Further tries of a request that failed in a way worth retrying. */
@@ -64,6 +66,11 @@ export interface StorageSyncOptions {
   readonly concurrency?: number | undefined;
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
+  /**
+   * By how much less the threads ask for a processor than the rest of the process: 0 to 19 (`nice`). On Linux alone, where
+   * each thread has its own. A pool that is given has its own. Default: 10.
+   */
+  readonly threadNiceness?: number | undefined;
   /** For one request, answer included; of a cursor, for each row. Default: {@link DEFAULT_REQUEST_TIMEOUT_MS}. */
   readonly requestTimeoutMs?: number | undefined;
   /** Further tries of a request that failed in a way worth it. Default: {@link DEFAULT_RETRIES}. */
@@ -110,6 +117,7 @@ export interface ResolvedOptions {
   readonly maxRowBytes: number;
   readonly concurrency: number;
   readonly readerThreads: number | undefined;
+  readonly threadNiceness: number;
   readonly requestTimeoutMs: number;
   readonly retries: number;
   readonly retryInitialMs: number;
@@ -252,6 +260,7 @@ const schema = v.strictObject({
   maxRowBytes: v.optional(integerBetween(1024, 1024 ** 3)),
   concurrency: v.optional(integerBetween(1, 1000)),
   readerThreads: v.optional(integerBetween(1, 64)),
+  threadNiceness: v.optional(integerBetween(0, 19)),
   requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
   retries: v.optional(integerBetween(0, 100)),
   retryInitialMs: v.optional(integerBetween(1, 3600_000)),
@@ -311,6 +320,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     maxRowBytes: options.maxRowBytes ?? DEFAULT_MAX_ROW_BYTES,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
     readerThreads: options.readerThreads,
+    threadNiceness: options.threadNiceness ?? DEFAULT_THREAD_NICENESS,
     requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,
     retries: options.retries ?? DEFAULT_RETRIES,
     retryInitialMs: options.retryInitialMs ?? DEFAULT_RETRY_INITIAL_MS,

@@ -1,4 +1,5 @@
 import { randomInt, randomUUID } from 'node:crypto';
+import type { MeterProvider, TracerProvider } from '@opentelemetry/api';
 import type { TableCheckpoint } from './cache/catalog.js';
 import { isSpurious } from './cache/environment.js';
 import { makeDirectory, removeLeftovers } from './cache/files.js';
@@ -18,6 +19,7 @@ import { chooseGeneration, dropBuilding, publish, type Target } from './generati
 import { refuseLoss, refuseLosses, type TableRename } from './loss-guard.js';
 import { cursorWarnings, modeWarnings } from './mode-warnings.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
+import { SILENT_LOGGER, type Logger } from './logger.js';
 import { isOutage, OutageBreaker, skippedReport } from './outage.js';
 import { buildIndexes } from './pipeline/index-build.js';
 import type { EncodedCursorLook, GenerationRef, SourceRef } from './pipeline/messages.js';
@@ -43,18 +45,30 @@ import {
   type StoredCount,
 } from './sync-report.js';
 import { SyncRun } from './sync-run.js';
+import { Telemetry, type Job } from './telemetry/telemetry.js';
 import type { VerifyContext } from './verify/context.js';
 import { mendNoted, type Mended } from './verify/mend.js';
 import { checkVerifyOptions, DEFAULT_VERIFY_LEVEL } from './verify/options.js';
 import type { VerifyOptions, VerifyReport } from './verify/report.js';
 import { SourceBudget } from './verify/source-budget.js';
 import { verifyCache } from './verify/verification.js';
+import { resolveWatchOptions, type WatchOptions } from './watch/watch-options.js';
+import { Watch, type Watched } from './watch/watch.js';
 
 /** What {@link StorageSync.open} takes. */
 export interface OpenOptions extends StorageSyncOptions {
   /** Threads to share with other caches. Without it, this cache has its own, and `close` ends them. */
   readonly pool?: WorkerPool | undefined;
+  /** Where to tell what is done. Default: nowhere. */
+  readonly logger?: Logger | undefined;
+  /** Where measurements go. Default: the global provider of the OpenTelemetry API. */
+  readonly meterProvider?: MeterProvider | undefined;
+  /** Where spans go. Default: the global provider of the OpenTelemetry API. */
+  readonly tracerProvider?: TracerProvider | undefined;
 }
+
+/** What a `StorageSync` shares with the program around it. */
+type Surroundings = Omit<OpenOptions, keyof StorageSyncOptions>;
 
 /** How one sync or rebuild runs. */
 export interface SyncOptions {
@@ -87,10 +101,18 @@ export class StorageSync implements AsyncDisposable {
   readonly #breaker = new OutageBreaker();
   readonly #closing = new AbortController();
   readonly #running = new Set<Promise<unknown>>();
+  readonly #watches = new Set<Watch>();
+  readonly #logger: Logger;
+  readonly #telemetry: Telemetry;
 
-  private constructor(options: ResolvedOptions, pool: WorkerPool | undefined) {
+  private constructor(options: ResolvedOptions, surroundings: Surroundings) {
     this.#options = options;
+    const { pool, logger = SILENT_LOGGER, ...providers } = surroundings;
     this.#sharedPool = pool ?? null;
+    this.#logger = logger;
+    const { cacheDir } = options;
+    const observed = { cacheDir, status: () => this.status() };
+    this.#telemetry = new Telemetry(observed, { ...providers, logger });
   }
 
   /**
@@ -100,12 +122,12 @@ export class StorageSync implements AsyncDisposable {
    * @throws {CacheError} when the directory cannot be used.
    */
   static async open(options: OpenOptions): Promise<StorageSync> {
-    const { pool, ...rest } = options;
+    const { pool, logger, meterProvider, tracerProvider, ...rest } = options;
     const resolved = resolveOptions(rest);
     await makeDirectory(resolved.cacheDir);
     refuseOpenToAll(resolved.cacheDir);
     refuseForeign(resolved.cacheDir);
-    return new StorageSync(resolved, pool);
+    return new StorageSync(resolved, { pool, logger, meterProvider, tracerProvider });
   }
 
   /** Reads the cache; see {@link openCache}. Opened by the first use. */
@@ -147,7 +169,37 @@ export class StorageSync implements AsyncDisposable {
    */
   verify(options: VerifyOptions = {}): SyncRun<VerifyReport> {
     checkVerifyOptions(options);
-    return this.#launch(options, (signal, meter) => this.#verify(options, signal, meter));
+    return this.#launch('verify', options, (signal, meter) => this.#verify(options, signal, meter));
+  }
+
+  /**
+   * Keeps the cache true from now on: syncs at once, then on an interval, before it is stale, after an outage, and on
+   * request, until the watch or this is closed. Syncs of one's own are better asked of the watch, which waits for turns.
+   *
+   * @throws {ConfigError} when an option is wrong.
+   */
+  watch(options: WatchOptions = {}): Watch {
+    const resolved = resolveWatchOptions(options);
+    this.#refuseClosed();
+    const { cacheDir, staleAfterMs, source } = this.#options;
+    const watched: Watched = {
+      cacheDir,
+      staleAfterMs,
+      sourceUrl: source.url,
+      sync: (asked) => this.sync(asked),
+      rebuild: (asked) => this.rebuild(asked),
+      verify: (asked) => this.verify(asked),
+      status: () => this.status(),
+    };
+    const watch = new Watch(watched, resolved, this.#logger);
+    this.#watches.add(watch);
+    void watch.stopped.then(() => this.#watches.delete(watch));
+    const { signal } = options;
+    const onAbort = () => void watch.stop();
+    if (signal?.aborted) onAbort();
+    signal?.addEventListener('abort', onAbort, { once: true });
+    void watch.stopped.then(() => signal?.removeEventListener('abort', onAbort));
+    return watch;
   }
 
   /** Tells how the cache stands, without contacting the source. */
@@ -159,10 +211,12 @@ export class StorageSync implements AsyncDisposable {
   /** Stops syncs at their next batch, waits for them, and ends the threads. */
   async close(): Promise<void> {
     this.#closing.abort(new SyncAbortedError());
+    await Promise.all([...this.#watches].map((watch) => watch.stop()));
     await Promise.allSettled(this.#running);
     await this.#ownPool?.close();
     await this.#cache?.close();
     this.#cache = null;
+    this.#telemetry.close();
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -170,28 +224,29 @@ export class StorageSync implements AsyncDisposable {
   }
 
   #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
-    return this.#launch(options, (signal, meter) => this.#run(mode, options, signal, meter));
+    const job = mode === 'full' ? 'sync' : 'rebuild';
+    return this.#launch(job, options, (signal, meter) => this.#run(mode, options, signal, meter));
   }
 
-  #launch<Report>(
+  #launch<Report extends SyncReport | VerifyReport>(
+    job: Job,
     { signal, onProgress }: Pick<SyncOptions, 'signal' | 'onProgress'>,
     work: (signal: AbortSignal, meter: ProgressMeter) => Promise<Report>,
   ): SyncRun<Report> {
-    if (this.#closing.signal.aborted) {
-      throw new CacheError('CACHE_CLOSED', 'This StorageSync is closed.', {
-        hint: 'Open it again.',
-      });
-    }
+    this.#refuseClosed();
+    const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
     return new SyncRun((report, iterated) => {
-      const meter = new ProgressMeter(
-        (progress) => {
-          report(progress);
-          onProgress?.(progress);
-        },
-        onProgress ? Promise.resolve() : iterated,
-      );
-      const signals = signal ? [signal, this.#closing.signal] : [this.#closing.signal];
-      const run = work(AbortSignal.any(signals), meter);
+      const run = this.#telemetry.job(job, async (observe) => {
+        const meter = new ProgressMeter(
+          (progress) => {
+            report(progress);
+            observe(progress);
+            onProgress?.(progress);
+          },
+          onProgress ? Promise.resolve() : iterated,
+        );
+        return await work(AbortSignal.any(signals), meter);
+      });
       const settled = run.then(
         () => undefined,
         () => undefined,
@@ -200,6 +255,11 @@ export class StorageSync implements AsyncDisposable {
       void settled.then(() => this.#running.delete(settled));
       return run;
     });
+  }
+
+  #refuseClosed(): void {
+    if (!this.#closing.signal.aborted) return;
+    throw new CacheError('CACHE_CLOSED', 'This StorageSync is closed.', { hint: 'Open it again.' });
   }
 
   async #run(
@@ -775,6 +835,7 @@ export class StorageSync implements AsyncDisposable {
     if (this.#sharedPool) return this.#sharedPool;
     this.#ownPool ??= new WorkerPool({
       readerThreads: this.#options.readerThreads,
+      niceness: this.#options.threadNiceness,
       concurrency: this.#options.concurrency,
     });
     return this.#ownPool;

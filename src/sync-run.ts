@@ -58,6 +58,11 @@ export class SyncRun<Report = SyncReport>
     return this.#report.then(onFulfilled, onRejected);
   }
 
+  /** The newest progress, or null before any. Unlike iterating, a look at it does not make totals be counted. */
+  get latest(): SyncProgress | null {
+    return this.#latest;
+  }
+
   /** Progress as it changes; ends with the sync, and throws what the sync failed with. */
   async *[Symbol.asyncIterator](): AsyncIterator<SyncProgress, void, void> {
     this.#observed = true;

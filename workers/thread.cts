@@ -8,10 +8,13 @@
 type Handler = (message: unknown) => Promise<unknown>;
 type Entry = { readonly default: Handler };
 
+const { readlinkSync } = require('node:fs') as typeof import('node:fs');
+const { getPriority, setPriority } = require('node:os') as typeof import('node:os');
 const { workerData } = require('node:worker_threads') as typeof import('node:worker_threads');
-const { entry, loadAfterMs } = workerData as {
+const { entry, loadAfterMs, niceness } = workerData as {
   readonly entry: string;
   readonly loadAfterMs: number;
+  readonly niceness: number;
 };
 /** Long enough for tasks to be told, and for threads not to come and go without end. */
 const LAST_WORDS_MS = 1000;
@@ -27,6 +30,21 @@ function load(): Promise<Entry> {
   return loaded;
 }
 
+/** The greatest niceness there is. */
+const LEAST_PRIORITY = 19;
+
+/** On Linux a thread has a priority of its own, which is set by its number: see setpriority(2), proc(5). */
+function beNice(): void {
+  if (process.platform !== 'linux' || niceness === 0) return;
+  try {
+    const thread = Number(readlinkSync('/proc/thread-self').split('/').pop());
+    setPriority(thread, Math.min(LEAST_PRIORITY, getPriority(thread) + niceness));
+  } catch {
+    // Where there is no /proc, threads are as they are.
+  }
+}
+
+beNice();
 if (loadAfterMs === 0) void load();
 else setTimeout(() => void load(), loadAfterMs);
 

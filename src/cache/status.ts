@@ -21,6 +21,16 @@ import {
   type NotedSnapshot,
 } from './state-file.js';
 
+/** The states that a cache may be in: see {@link CacheState}. */
+export const CACHE_STATES = [
+  'empty',
+  'fresh',
+  'stale',
+  'syncing',
+  'rebuilding',
+  'corrupt',
+] as const;
+
 /**
  * How a cache stands:
  *
@@ -33,7 +43,7 @@ import {
  * | `rebuilding` | a process is building it anew beside what is served                                     |
  * | `corrupt`    | it cannot be opened; the next sync builds it anew                                       |
  */
-export type CacheState = 'empty' | 'fresh' | 'stale' | 'syncing' | 'rebuilding' | 'corrupt';
+export type CacheState = (typeof CACHE_STATES)[number];
 
 /** How far the newest sync of a table has come. */
 export interface CheckpointStatus {
@@ -59,6 +69,8 @@ export interface TableStatus {
 /** How a cache stands: see {@link readStatus}. */
 export interface CacheStatus {
   readonly state: CacheState;
+  /** Whether what is served is fresh, whatever is done to it just now. */
+  readonly isFresh: boolean;
   /** The generation that is served, or null. */
   readonly generation: number | null;
   /** When the last sync was completed, as ISO 8601; null before the first. */
@@ -102,6 +114,7 @@ export async function readStatus(
   refuseOpenToAll(cacheDir);
   const holder = currentHolder(cacheDir);
   const base = {
+    isFresh: false,
     holder,
     lastError: readLastError(cacheDir),
     failedSyncs: readFailedSyncs(cacheDir),
@@ -137,6 +150,7 @@ export async function readStatus(
     return {
       ...base,
       state: stateOf(holder, isFresh),
+      isFresh,
       generation: manifest.live,
       lastSyncAt: record ? new Date(record.completedAt).toISOString() : null,
       ageMs: age,

@@ -1,14 +1,16 @@
-import { readFileSync } from 'node:fs';
-import { Command, CommanderError, InvalidArgumentError, Option } from 'commander';
+import { Command, CommanderError, Option } from 'commander';
 import { ConfigError } from '../errors.js';
 import type { CaptureFlags, CompactFlags } from './capture.js';
+import { duration, nameList, wholeNumber } from './flag-values.js';
 import { runCommand, type Command as Work } from './command-run.js';
-import { parseDuration } from '../duration.js';
 import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
 import { Secrets } from '../secrets.js';
 import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
 import { TRANSPORTS } from '../transports.js';
+import { VERSION } from '../version.js';
+import { watchOptions } from './watch-flags.js';
+import type { WatchFlags } from './watch-settings.js';
 import type { VerifyFlags } from './verify.js';
 
 /**
@@ -41,7 +43,7 @@ export async function runCommandLine(args: readonly string[]): Promise<number> {
 function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): Command {
   const program = new Command('storage-sync')
     .description('Keeps a local LMDB cache true to a Turso/libSQL database.')
-    .version(packageVersion())
+    .version(VERSION)
     .exitOverride()
     .configureOutput({ outputError: () => {} })
     .helpCommand('help [command]', 'explain a command')
@@ -74,6 +76,15 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
       await run(flags, async (context) => {
         const { verify } = await import('./verify.js');
         return await verify(flags, context);
+      });
+    });
+
+  watchOptions(syncOptions(program.command('watch')))
+    .description('keep the cache true until stopped; serve a status page, metrics and health')
+    .action(async (flags: WatchFlags) => {
+      await run(flags, async (context) => {
+        const { watch } = await import('./watch.js');
+        return await watch(flags, context);
       });
     });
 
@@ -339,40 +350,17 @@ function usageError(error: CommanderError, args: readonly string[]): ConfigError
     .replace(/(option '-[^'=]*)=[^']*'/, "$1'")
     .split('\n');
   const command = args.find((arg) => !arg.startsWith('-'));
-  const known = ['sync', 'rebuild', 'verify', 'status', 'tables', 'get', 'export', 'capture'];
+  const known = [
+    'sync',
+    'rebuild',
+    'verify',
+    'watch',
+    'status',
+    'tables',
+    'get',
+    'export',
+    'capture',
+  ];
   const help = command !== undefined && known.includes(command) ? `${command} --help` : '--help';
   return new ConfigError(message.join(' '), { hint: `See storage-sync ${help}.` });
-}
-
-function wholeNumber(min: number): (text: string) => number {
-  return (text) => {
-    const number = Number(text);
-    if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(number)) {
-      throw new InvalidArgumentError('It must be a whole number.');
-    }
-    if (number < min) throw new InvalidArgumentError(`It must be at least ${min}.`);
-    return number;
-  };
-}
-
-function nameList(text: string): readonly string[] {
-  const names = text.split(',').map((name) => name.trim());
-  if (names.includes('')) throw new InvalidArgumentError('It must be names separated by commas.');
-  return names;
-}
-
-function duration(text: string): number {
-  try {
-    return parseDuration(text);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw new InvalidArgumentError(error.hint ?? error.message);
-  }
-}
-
-function packageVersion(): string {
-  const manifest: unknown = JSON.parse(
-    readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'),
-  );
-  return (manifest as { readonly version: string }).version;
 }

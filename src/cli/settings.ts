@@ -13,6 +13,8 @@ import type { OutputFlags } from './output.js';
 import type { Secrets } from '../secrets.js';
 
 export const DEFAULT_CACHE_DIR = './.storage-sync';
+/** The threads of a command that does one thing need not stand back for anything else in its process. */
+export const COMMAND_NICENESS = 0;
 
 export interface CacheFlags extends OutputFlags {
   readonly cache?: string;

@@ -2,6 +2,7 @@ import { SyncAbortedError } from '../errors.js';
 import type { SyncProgress } from '../progress.js';
 import type { SyncReport } from '../report.js';
 import { StorageSync } from '../storage-sync.js';
+import { COMMAND_NICENESS } from './settings.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE, EXIT_SOURCE_UNAVAILABLE } from './exit-code.js';
 import type { Output } from './output.js';
@@ -23,7 +24,7 @@ export async function runSync(
   start: (storage: StorageSync, options: RunOptions) => PromiseLike<SyncReport>,
 ): Promise<number> {
   const options = await syncSettings(flags, secrets, process.env);
-  await using storage = await StorageSync.open(options);
+  await using storage = await StorageSync.open({ threadNiceness: COMMAND_NICENESS, ...options });
   cleanups.add(() => storage.close());
   using display = output.quiet ? null : openProgressDisplay(process.stderr);
   using stop = new StopSignal(() => {

@@ -1,5 +1,6 @@
 import { SyncAbortedError } from '../errors.js';
 import { StorageSync } from '../storage-sync.js';
+import { COMMAND_NICENESS } from './settings.js';
 import type { VerifyLevel, VerifyReport } from '../verify/report.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DIFFERENCES, EXIT_DONE } from './exit-code.js';
@@ -22,7 +23,7 @@ export async function verify(
 ): Promise<number> {
   // The tables' definitions are those of the sync; which of them are looked at is another question.
   const options = await syncSettings(flags, secrets, process.env);
-  await using storage = await StorageSync.open(options);
+  await using storage = await StorageSync.open({ threadNiceness: COMMAND_NICENESS, ...options });
   cleanups.add(() => storage.close());
   using display = output.quiet ? null : openProgressDisplay(process.stderr);
   using stop = new StopSignal(() => {

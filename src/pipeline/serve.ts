@@ -106,4 +106,6 @@ export interface WorkerData {
   readonly kernel: string;
   /** When to load it where no task has come by then. */
   readonly loadAfterMs: number;
+  /** Of the thread, beside that of the process. */
+  readonly niceness: number;
 }

@@ -3,6 +3,7 @@ import { availableParallelism } from 'node:os';
 import { BroadcastChannel } from 'node:worker_threads';
 import { Piscina } from 'piscina';
 import { StorageSyncError, WorkerError } from '../errors.js';
+import { DEFAULT_THREAD_NICENESS } from '../options.js';
 import { decodeError } from './error-codec.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
@@ -18,6 +19,11 @@ export interface WorkerPoolOptions {
   readonly writerThreads?: number | undefined;
   /** Outstanding operations at most. Default: {@link DEFAULT_CONCURRENCY}. */
   readonly concurrency?: number | undefined;
+  /**
+   * By how much less the threads ask for a processor than the rest of the process: 0 to 19 (`nice`). On Linux alone, where
+   * each thread has its own. Default: 10.
+   */
+  readonly niceness?: number | undefined;
   /** @internal Other thread entries, for tests that put faults between. */
   readonly urls?: WorkerUrls | undefined;
 }
@@ -27,6 +33,13 @@ export interface WorkerPoolOptions {
  * once or large, and measured no slower with less.
  */
 const YOUNG_MB = 12;
+
+/**
+ * Of a writer's heap, for objects that are old, whatever the host is given (`--max-old-space-size`): it needs some 20 MB,
+ * and must not run out within a transaction. lmdb-js then waits, as the thread ends, for a lock that this very thread holds
+ * (`EnvWrap::cleanupStrayTxns`), so that nobody is told that it is lost.
+ */
+const WRITER_OLD_MB = 256;
 
 /**
  * A sync begins with a task for one reader that all else waits for: on few processors it would take the longer, the more
@@ -65,6 +78,7 @@ export class WorkerPool implements AsyncDisposable {
       entry,
       kernel: KERNEL_FILE,
       loadAfterMs,
+      niceness: options.niceness ?? DEFAULT_THREAD_NICENESS,
     });
     this.readerThreads = options.readerThreads ?? Math.min(4, Math.max(2, availableParallelism()));
     this.#operations = new Semaphore(options.concurrency ?? 10);
@@ -91,6 +105,7 @@ export class WorkerPool implements AsyncDisposable {
         new Piscina({
           ...common,
           workerData: startedBy(urls.writer, 0),
+          resourceLimits: { ...common.resourceLimits, maxOldGenerationSizeMb: WRITER_OLD_MB },
           minThreads: 1,
           maxThreads: 1,
         }),
