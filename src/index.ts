@@ -1,6 +1,6 @@
 export { StorageSync, type OpenOptions, type SyncOptions } from './storage-sync.js';
 export { SyncRun } from './sync-run.js';
-export type { SyncProgress } from './progress.js';
+export type { LaneProgress, SyncProgress } from './progress.js';
 export type {
   SchemaChange,
   SyncMode,

@@ -1,4 +1,4 @@
-import type { SyncProgress } from './progress.js';
+import type { LaneProgress, SyncProgress } from './progress.js';
 
 /** The span over which the rate is taken. */
 const RATE_WINDOW_MS = 5000;
@@ -11,6 +11,8 @@ export class ProgressMeter {
   readonly #startedAt = performance.now();
   readonly #samples: { readonly at: number; readonly rows: number }[] = [];
   readonly #totals = new Map<string, number>();
+  /** Rows read of each table that is not done yet. */
+  readonly #lanes = new Map<string, number>();
   #tablesTotal = 0;
   #tablesDone = 0;
   #phase: SyncProgress['phase'] = 'connecting';
@@ -51,12 +53,14 @@ export class ProgressMeter {
     this.#table = table;
     this.#rowsRead += rows;
     this.#bytesRead += bytes;
+    this.#lanes.set(table, (this.#lanes.get(table) ?? 0) + rows);
     this.#tell(false);
   }
 
   tableDone(table: string): void {
     this.#table = table;
     this.#tablesDone++;
+    this.#lanes.delete(table);
     this.#tell(true);
   }
 
@@ -67,6 +71,7 @@ export class ProgressMeter {
     const rowsPerSecond = this.#rate(now);
     const rowsTotal = this.#rowsTotal();
     this.#report({
+      lanes: this.#lanesNow(),
       phase: this.#phase,
       table: this.#table,
       tablesDone: this.#tablesDone,
@@ -80,6 +85,13 @@ export class ProgressMeter {
         rowsTotal === null || rowsPerSecond <= 0
           ? null
           : ((rowsTotal - this.#rowsRead) / rowsPerSecond) * 1000,
+    });
+  }
+
+  #lanesNow(): readonly LaneProgress[] {
+    return Array.from(this.#lanes, ([table, rowsRead]) => {
+      const total = this.#totals.get(table);
+      return { table, rowsRead, rowsTotal: total === undefined ? null : Math.max(total, rowsRead) };
     });
   }
 

@@ -1,5 +1,16 @@
+/** A table that is being read. */
+export interface LaneProgress {
+  readonly table: string;
+  /** Rows of it that were read in this sync. */
+  readonly rowsRead: number;
+  /** Rows that it has, or null while they are not counted. */
+  readonly rowsTotal: number | null;
+}
+
 /** One observation of a running sync. */
 export interface SyncProgress {
+  /** The tables that are being read just now, in the order in which they began. */
+  readonly lanes: readonly LaneProgress[];
   readonly phase: 'connecting' | 'reading' | 'sweeping' | 'validating' | 'publishing' | 'done';
   /** The table of the newest batch, or null before the first. */
   readonly table: string | null;

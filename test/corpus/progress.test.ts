@@ -39,6 +39,9 @@ async function honest(stage: Stage, by: WorkerPool): Promise<readonly SyncProgre
     assert.ok(tablesDone <= tablesTotal, shown);
     assert.ok(remainingMs === null || remainingMs >= 0, shown);
     assert.ok(rowsPerSecond >= 0, shown);
+    const inLanes = progress.lanes.reduce((sum, lane) => sum + lane.rowsRead, 0);
+    assert.ok(inLanes <= rowsRead, shown);
+    assert.ok(progress.lanes.length <= tablesTotal - tablesDone, shown);
     assert.ok(before === null || rowsRead >= before.rowsRead, `${shown} goes back`);
     before = progress;
     told.push(progress);
@@ -46,7 +49,7 @@ async function honest(stage: Stage, by: WorkerPool): Promise<readonly SyncProgre
   const report = await run;
   const read = Object.values(report.tables).reduce((sum, { rowsRead }) => sum + rowsRead, 0);
   const last = told.at(-1);
-  assert.deepEqual([last?.phase, last?.rowsRead], ['done', read]);
+  assert.deepEqual([last?.phase, last?.rowsRead, last?.lanes], ['done', read, []]);
   return told;
 }
 

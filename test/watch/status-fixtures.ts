@@ -158,6 +158,10 @@ export function runningStatus(): WatchStatus {
       startedAt: new Date(Date.now() - 8000).toISOString(),
       progress: {
         phase: 'reading',
+        lanes: [
+          { table: 'embeddings', rowsRead: 105_459, rowsTotal: 200_000 },
+          { table: 'episodes', rowsRead: 1200, rowsTotal: null },
+        ],
         table: 'embeddings',
         tablesDone: 3,
         tablesTotal: 4,

@@ -228,6 +228,7 @@ describe('the status page', { skip: isLeftOut && 'there is no Chromium' }, () =>
       .locator('#round-what', { hasText: /^rebuild \(asked for\), reading, for \d+ s$/ })
       .waitFor();
     assert.equal(await bar.getAttribute('value'), '0.5');
+    await page.locator('#round-1 dd', { hasText: /^embeddings 52 %, episodes 1,200$/ }).waitFor();
     await page.locator('#round-3 dd', { hasText: '216,459 of 432,918' }).waitFor();
     await page.locator('#round-5 dd', { hasText: '27,400 rows/s' }).waitFor();
     await page.locator('#round-6 dd', { hasText: /^7 s$/ }).waitFor();

@@ -33,6 +33,8 @@ const REASONS: Readonly<Record<WatchReason, string>> = {
 /** Where the facts of a round stand, in their order. */
 const PLACES = ['round-1', 'round-2', 'round-3', 'round-4', 'round-5', 'round-6'];
 
+const LANES_SHOWN = 4;
+
 type Facts = readonly (readonly [label: string, value: string])[];
 
 /** The round that is under way, or else the last one. */
@@ -49,7 +51,10 @@ export class RoundPanel {
     for (const [i, [label, value]] of facts.entries()) {
       const place = byId(PLACES[i]!);
       setText(place.firstElementChild!, label);
-      setText(place.querySelector('bdi')!, value);
+      const text = place.querySelector('bdi')!;
+      setText(text, value);
+      // It may be cut off.
+      setAttribute(text, 'title', value);
     }
   }
 
@@ -85,7 +90,7 @@ function progressFacts(progress: SyncProgress | null): Facts {
   const rate = progress ? `${formatCount(Math.round(progress.rowsPerSecond))} rows/s` : NONE;
   const left = progress?.remainingMs == null ? NONE : formatSpan(progress.remainingMs);
   return [
-    ['Table', progress?.table == null ? NONE : shown(progress.table)],
+    ['Lanes at work', progress ? lanesText(progress) : NONE],
     ['Tables done', progress ? tablesText(progress) : NONE],
     ['Rows read', progress ? rowsText(progress) : NONE],
     ['Bytes read', progress ? formatBytes(progress.bytesRead) : NONE],
@@ -108,6 +113,19 @@ function roundFacts(round: WatchRound | undefined): Facts {
 function endText({ number, job, reason, startedAt, durationMs }: WatchRound, now: number): string {
   const ago = formatSpan(now - Date.parse(startedAt) - durationMs);
   return `Number ${formatCount(number)}: ${job} (${REASONS[reason]}), ended ${ago} ago.`;
+}
+
+function lanesText({ lanes }: SyncProgress): string {
+  const texts = lanes.slice(0, LANES_SHOWN).map(({ table, rowsRead, rowsTotal }) => {
+    return `${shown(table)} ${rowsTotal ? formatShare(rowsRead / rowsTotal) : formatCount(rowsRead)}`;
+  });
+  const others = lanes.length - texts.length;
+  if (others > 0) texts.push(`${formatCount(others)} more`);
+  return texts.join(', ') || NONE;
+}
+
+function formatShare(share: number): string {
+  return `${Math.floor(100 * share)} %`;
 }
 
 function tablesText({ tablesDone, tablesTotal }: SyncProgress): string {
