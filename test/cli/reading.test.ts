@@ -250,6 +250,7 @@ void describe('a cache that was never filled', () => {
     assert.equal(status.code, 0, status.stderr);
     assert.deepEqual(JSON.parse(status.stdout), {
       state: 'empty',
+      isFresh: false,
       generation: null,
       lastSyncAt: null,
       ageMs: null,
