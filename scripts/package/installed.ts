@@ -8,6 +8,8 @@ import Database from 'libsql';
 import { ROOT, run, runTool } from './command.js';
 
 const TYPED_PACKAGES = ['@types/node@20'];
+/** A watch that never syncs is ended, and so fails. */
+const LONGEST_WATCH_MS = 60_000;
 const RESOLUTIONS = { node16: 'node16', bundler: 'esnext' } as const;
 
 /** Installs a packed package into an empty project, and uses it there: the command, the library, its types. */
@@ -68,6 +70,7 @@ async function tryWatch(project: string, source: string, cache: string): Promise
   const watch = spawn(process.execPath, [command, ...args], {
     cwd: project,
     stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: LONGEST_WATCH_MS,
   });
   const closed = once(watch, 'close');
   let url: string | undefined;
