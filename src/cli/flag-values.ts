@@ -2,13 +2,14 @@ import { InvalidArgumentError } from 'commander';
 import { parseDuration } from '../duration.js';
 import { ConfigError } from '../errors.js';
 
-export function wholeNumber(min: number): (text: string) => number {
+export function wholeNumber(min: number, max = Infinity): (text: string) => number {
   return (text) => {
     const number = Number(text);
     if (!/^-?\d+$/.test(text) || !Number.isSafeInteger(number)) {
       throw new InvalidArgumentError('It must be a whole number.');
     }
     if (number < min) throw new InvalidArgumentError(`It must be at least ${min}.`);
+    if (number > max) throw new InvalidArgumentError(`It must be at most ${max}.`);
     return number;
   };
 }

@@ -9,7 +9,11 @@ export function watchOptions(command: Command): Command {
     .option('--jitter <share>', 'of the interval, by which it varies (default: 0.1)', share)
     .option('--verify-cron <expression>', 'when to verify and repair besides, such as "0 3 * * *"')
     .option('--rebuild-cron <expression>', 'when to build the cache anew')
-    .option('--port <n>', 'where to serve; 0 takes a free one (default: 9464)', wholeNumber(0))
+    .option(
+      '--port <n>',
+      'where to serve; 0 takes a free one (default: 9464)',
+      wholeNumber(0, 65_535),
+    )
     .option('--host <address>', 'the address to serve on (default: 127.0.0.1, this machine alone)')
     .option('--no-server', 'serve nothing')
     .addOption(

@@ -1,6 +1,6 @@
 import { StorageSync } from '../storage-sync.js';
 import { PrometheusMetrics } from '../watch/prometheus.js';
-import { serveWatch } from '../watch/serve.js';
+import { listen } from '../watch/serve.js';
 import { STATUS_PAGE, STATUS_PAGE_CSP } from '../watch/status-page.js';
 import type { CommandContext } from './command-run.js';
 import { openLog } from './log.js';
@@ -26,13 +26,13 @@ export async function watch(
     meterProvider: metrics.provider,
   });
   cleanups.add(() => storage.close());
+  // Where it cannot serve, nothing is begun.
+  await using server = settings.server ? await listen({ ...settings.server, logger }) : null;
   await using kept = storage.watch(settings.watch);
   using signals = new WatchSignals(kept, settings.stopTimeoutMs, logger);
-  const page = { html: STATUS_PAGE, policy: STATUS_PAGE_CSP };
-  await using server = settings.server
-    ? await serveWatch({ ...settings.server, watch: kept, metrics, page, logger })
-    : null;
   if (server) {
+    const page = { html: STATUS_PAGE, policy: STATUS_PAGE_CSP };
+    server.serve({ watch: kept, metrics, page, token: settings.server!.token });
     logger.info({ url: server.url }, `serving ${server.url}`);
     if (output.json) await output.document({ url: server.url, ...server.address });
   }

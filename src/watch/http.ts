@@ -171,6 +171,9 @@ async function readBody<T>(c: Context, body: v.GenericSchema<unknown, T>): Promi
   } catch (error) {
     throw new ConfigError('The body of the request is no JSON.', { cause: error });
   }
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
+    throw new ConfigError('The body of the request is no JSON object.');
+  }
   const parsed = v.safeParse(body, value);
   if (parsed.success) return parsed.output;
   const problems = parsed.issues.map(describeIssue).join('; ');

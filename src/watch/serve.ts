@@ -1,20 +1,26 @@
 import type { AddressInfo } from 'node:net';
 import { createAdaptorServer, type ServerType } from '@hono/node-server';
+import type { Hono } from 'hono';
 import { ConfigError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import { watchApp, type WatchAppOptions } from './http.js';
 
-export interface ServeOptions extends Omit<WatchAppOptions, 'hosts'> {
+/** Where to listen. */
+export interface ListenOptions {
   readonly host: string;
   /** 0 takes one that is free. */
   readonly port: number;
   readonly logger: Logger;
 }
 
-/** A watch's endpoints on a port. */
+export interface ServeOptions extends ListenOptions, Omit<WatchAppOptions, 'hosts'> {}
+
+/** A port that is listened on, and what is served there. */
 export interface WatchServer extends AsyncDisposable {
   readonly address: AddressInfo;
   readonly url: string;
+  /** Begins to answer. */
+  serve(options: Omit<WatchAppOptions, 'hosts'>): void;
 }
 
 /** Addresses that only this machine can call. */
@@ -34,11 +40,22 @@ export async function serveWatch({
   logger,
   ...options
 }: ServeOptions): Promise<WatchServer> {
+  const server = await listen({ host, port, logger });
+  server.serve(options);
+  return server;
+}
+
+/**
+ * Takes a port, on which a watch that is yet to begin can be served.
+ *
+ * @throws {ConfigError} when it cannot listen there.
+ */
+export async function listen({ host, port, logger }: ListenOptions): Promise<WatchServer> {
   // Behind an address that others can call there may be any name, a proxy's for one.
   const hosts = LOOPBACK.includes(host) ? LOOPBACK : null;
-  const app = watchApp({ ...options, hosts });
+  let app: Hono | null = null;
   const server = createAdaptorServer({
-    fetch: app.fetch,
+    fetch: (request, env) => app?.fetch(request, env) ?? new Response(null, { status: 503 }),
     serverOptions: {
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
@@ -52,6 +69,9 @@ export async function serveWatch({
   return {
     address,
     url: `http://${name}:${address.port}/`,
+    serve(options) {
+      app = watchApp({ ...options, hosts });
+    },
     async [Symbol.asyncDispose]() {
       const closed = new Promise((resolve) => server.close(resolve));
       if ('closeAllConnections' in server) server.closeAllConnections();

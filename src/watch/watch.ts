@@ -90,7 +90,8 @@ export class Watch implements AsyncDisposable {
   #lastVerify: VerifySummary | null = null;
   /** By the monotonic clock: of when the oldest data may be. */
   #asOf: number | null = null;
-  #damageSeen: string;
+  /** The notes of damage for which there was a sync already. */
+  #damageSeen = '';
 
   /** @internal Use `StorageSync.watch`. */
   constructor(watched: Watched, options: ResolvedWatchOptions, logger: Logger) {
@@ -98,7 +99,6 @@ export class Watch implements AsyncDisposable {
     this.#options = options;
     this.#logger = logger;
     this.#agenda = new Agenda(options, watched.staleAfterMs, now());
-    this.#damageSeen = this.#damageStamp();
     this.#loop = this.#run();
   }
 
@@ -243,6 +243,7 @@ export class Watch implements AsyncDisposable {
   async #round(task: Task | Request): Promise<void> {
     const { job, reason } = task;
     const begun = now();
+    const damage = this.#damageStamp();
     const ageBeforeMs = this.#asOf === null ? await this.#look() : begun.monotonic - this.#asOf;
     const startedAt = new Date(begun.wall).toISOString();
     this.#running = { job, reason, startedAt, run: null };
@@ -263,7 +264,8 @@ export class Watch implements AsyncDisposable {
         ageMs: ageAfterMs,
       });
     }
-    this.#damageSeen = succeeded ? this.#damageStamp() : this.#damageSeen;
+    // What is noted while a sync runs may come too late for it.
+    if (succeeded && job !== 'verify') this.#damageSeen = damage;
     const round = newRound(end, {
       number: ++this.#rounds,
       job,
@@ -307,10 +309,11 @@ export class Watch implements AsyncDisposable {
   }
 
   #isDamaged(): boolean {
-    return this.#damageStamp() !== this.#damageSeen;
+    const stamp = this.#damageStamp();
+    return stamp !== '' && stamp !== this.#damageSeen;
   }
 
-  /** What changes when reads note damage; the same for all states in which there is none. */
+  /** What changes when reads note damage; empty where there is none. */
   #damageStamp(): string {
     const stat = statSync(damagePath(this.#watched.cacheDir), { throwIfNoEntry: false });
     return stat && stat.size > 0 ? `${stat.size}:${stat.mtimeMs}` : '';

@@ -61,7 +61,8 @@ void describe('a stopped sync', () => {
     running.process.kill('SIGINT');
     const startedAt = Date.now();
     const { code } = await running.ended;
-    assert.equal(code, 130);
+    // It may just be ending by itself, and hear no signals any more: a shell calls both 130.
+    assert.ok(code === 130 || running.process.signalCode === 'SIGINT', String(code));
     assert.ok(Date.now() - startedAt < 2000);
   });
 });
