@@ -90,8 +90,13 @@ void describe('storage-sync watch', () => {
     assert.equal((JSON.parse(stdout) as { url: string }).url, url);
     // Another one begins where this one ended.
     const again = new Watching([
-      ...['--source', `file:${file}`, '--cache', dir.cache],
-      ...['--interval', '50ms', '--no-server'],
+      '--source',
+      `file:${file}`,
+      '--cache',
+      dir.cache,
+      '--interval',
+      '50ms',
+      '--no-server',
     ]);
     await again.synced(3);
     again.kill('SIGINT');
@@ -103,8 +108,16 @@ void describe('storage-sync watch', () => {
     const file = await source(dir);
     await using server = await startHranaServer({ file });
     const watching = new Watching([
-      ...['--source', server.httpUrl, '--cache', dir.cache, '--interval', '50ms'],
-      ...['--retries', '0', '--request-timeout', '1h'],
+      '--source',
+      server.httpUrl,
+      '--cache',
+      dir.cache,
+      '--interval',
+      '50ms',
+      '--retries',
+      '0',
+      '--request-timeout',
+      '1h',
     ]);
     await watching.synced();
     await server.fault({ action: { kind: 'reset' }, times: 3 });
