@@ -19,7 +19,7 @@ try {
     runTool('@arethetypeswrong/cli/dist/index.js', [tarball, '--profile', 'esm-only']);
     console.log('the package is small and whole, and others can resolve it');
   }
-  tryInstalled(tarball, directory);
+  await tryInstalled(tarball, directory);
   console.log(`the installed package works with Node.js ${process.version}`);
 } finally {
   rmSync(directory, { recursive: true, force: true });

@@ -18,7 +18,6 @@ const SMOKE_TESTS = [
   'memory/preset',
   'pipeline/bundle',
   'source/hrana-http',
-  'source/stored',
   'sync/round-trips',
   'transform/batch',
 ].map((test) => `dist/test/${test}.test.js`);

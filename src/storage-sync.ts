@@ -142,6 +142,11 @@ export class StorageSync implements AsyncDisposable {
    * Brings the cache up to date: goes on from an interrupted sync, or reads all tables and writes what differs. The
    * first sync builds the cache aside and publishes it when it is complete. Where the source is away and a cache is
    * served, the report says `skipped`.
+   *
+   * @example
+   * ```ts
+   * const { mode, tables, warnings } = await storage.sync({ signal: AbortSignal.timeout(60_000) });
+   * ```
    */
   sync(options: SyncOptions = {}): SyncRun {
     return this.#start('full', options);

@@ -1,20 +1,26 @@
 import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { copyFileSync, existsSync, mkdirSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import Database from 'libsql';
 import { ROOT, run, runTool } from './command.js';
 
 const TYPED_PACKAGES = ['@types/node@20'];
+/** A watch that never syncs is ended, and so fails. */
+const LONGEST_WATCH_MS = 60_000;
 const RESOLUTIONS = { node16: 'node16', bundler: 'esnext' } as const;
 
 /** Installs a packed package into an empty project, and uses it there: the command, the library, its types. */
-export function tryInstalled(tarball: string, directory: string): void {
+export async function tryInstalled(tarball: string, directory: string): Promise<void> {
   const project = join(directory, 'project');
   install(project, tarball);
   const database = join(directory, 'notes.db');
   makeDatabase(database);
   tryCommand(project, `file:${database}`, join(directory, 'cache of the command'));
   tryLibrary(project, `file:${database}`, join(directory, 'cache of the library'));
+  await tryWatch(project, `file:${database}`, join(directory, 'cache of the watch'));
   tryTypes(project);
 }
 
@@ -55,6 +61,34 @@ function tryLibrary(project: string, source: string, cache: string): void {
   copyFileSync(new URL('./consumer.js', import.meta.url), join(project, 'consumer.js'));
   const said = run(process.execPath, ['consumer.js', source, cache], project);
   assert.equal(said, 'the installed package works\n');
+}
+
+/** The page, and the packages that nothing but a watch loads. */
+async function tryWatch(project: string, source: string, cache: string): Promise<void> {
+  const args = ['watch', '--source', source, '--cache', cache, '--port', '0'];
+  const command = join(project, 'node_modules/.bin/storage-sync');
+  const watch = spawn(process.execPath, [command, ...args], {
+    cwd: project,
+    stdio: ['ignore', 'ignore', 'pipe'],
+    timeout: LONGEST_WATCH_MS,
+  });
+  const closed = once(watch, 'close');
+  let url: string | undefined;
+  for await (const line of createInterface(watch.stderr)) {
+    url ??= /"url":"([^"]+)"/.exec(line)?.[1];
+    if (url === undefined || !line.includes('"sync done"')) continue;
+    assert.match(await textOf(url), /<title>/);
+    assert.match(await textOf(`${url}metrics`), /^# TYPE /m);
+    watch.kill('SIGTERM');
+  }
+  assert.deepEqual(await closed, [0, null]);
+  assert.ok(url !== undefined, 'The watch did not say where it serves.');
+}
+
+async function textOf(url: string): Promise<string> {
+  const answer = await fetch(url);
+  assert.equal(answer.status, 200);
+  return await answer.text();
 }
 
 /** The declarations of everything that the package pulls in are checked too. */

@@ -126,6 +126,12 @@ interface View {
  * A cache that has never been synced opens too: `generation` is null and reading a table throws `CACHE_EMPTY`, until
  * the first sync publishes.
  *
+ * @example
+ * ```ts
+ * await using reader = openCache('./cache', { validateChecksums: true });
+ * const user = reader.table('users').get(42);
+ * ```
+ *
  * @throws {CacheError} when the cache is damaged or of another format.
  */
 export function openCache(cacheDir: string, options: CacheReaderOptions = {}): CacheReader {
@@ -179,7 +185,16 @@ export class CacheReader implements AsyncDisposable {
     return TableReader.over(() => this.#view(), name);
   }
 
-  /** One consistent state of the whole cache, until it is disposed of. Hold it briefly: it keeps old pages from reuse. */
+  /**
+   * One consistent state of the whole cache, until it is disposed of. Hold it briefly: it keeps old pages from reuse.
+   *
+   * @example
+   * ```ts
+   * using snapshot = cache.snapshot();
+   * const order = snapshot.table('orders').get('eu', 17);
+   * const customer = snapshot.table('users').get(order?.['customer'] ?? null);
+   * ```
+   */
   snapshot(): CacheSnapshot {
     return CacheSnapshot.watched(this.#view());
   }
@@ -400,7 +415,14 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     });
   }
 
-  /** Rows between two keys, or between the leading values of two composite keys, in key order. */
+  /**
+   * Rows between two keys, or between the leading values of two composite keys, in key order.
+   *
+   * @example
+   * ```ts
+   * for (const order of cache.table('orders').range({ gte: ['eu', 100], lt: 'us' })) console.log(order);
+   * ```
+   */
   *range(range: RangeOptions = {}): IterableIterator<Row> {
     const table = this.#presentTable();
     const environment = table.view.environment.retain();

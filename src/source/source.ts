@@ -53,6 +53,12 @@ export interface PagesOptions {
 /**
  * Opens a source for reading in this thread: its schema and its tables, page by page. A sync does this in threads of
  * its own.
+ *
+ * @example
+ * ```ts
+ * await using app = await openSource({ url: 'file:app.db' });
+ * for await (const { rows, position } of app.pages('users')) console.log(rows.length, position);
+ * ```
  */
 export async function openSource(options: OpenSourceOptions): Promise<Source> {
   return Source.over(

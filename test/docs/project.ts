@@ -18,6 +18,9 @@ const APP = `
   INSERT INTO orders SELECT iif(id % 2, 'eu', 'us'), id, id % 50, id * 1000 FROM n;
 `;
 
+/** What does not end by itself, such as a watch, is no code to run here: it is ended, and so fails. */
+const LONGEST_RUN_MS = 120_000;
+
 /** Makes a project that has the built package and a database `app.db`, as one who reads the guides may have. */
 export function makeProject(directory: string): void {
   // Links to packages and not to directories of them: nothing done here may reach the repository's own.
@@ -51,6 +54,7 @@ export async function runIn(
     cwd: directory,
     env: { ...environment(), PATH },
     stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LONGEST_RUN_MS,
   });
   let said = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => (said += text));

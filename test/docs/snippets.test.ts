@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import * as api from '../../src/index.js';
@@ -87,6 +87,13 @@ void describe('the code in the guides', () => {
     );
   });
 
+  void it('stands at the margin, where it is found', () => {
+    const indented = guides().filter((page) =>
+      /^[ \t]+```(ts|sh)\b/m.test(readFileSync(join(ROOT, page), 'utf8')),
+    );
+    assert.deepEqual(indented, []);
+  });
+
   void it('has the types of the package', async () => {
     await using project = await TempDirectory.make();
     makeProject(project.path);
@@ -126,6 +133,5 @@ async function runBlock(project: string, block: CodeBlock): Promise<string | nul
     return await runIn(project, 'bash', ['-euo', 'pipefail', '-c', block.code]);
   const program = join(project, 'out', `${fileOf(block)}.js`);
   assert.ok(existsSync(program));
-  mkdirSync(join(project, 'out'), { recursive: true });
   return await runIn(project, process.execPath, [program]);
 }

@@ -107,6 +107,12 @@ const MAX_PLANS = 5;
 /**
  * Opens the change log of a source. Nothing is asked of the source yet.
  *
+ * @example
+ * ```ts
+ * await using log = await openChangeLog({ url: 'file:app.db' });
+ * const { tables, leftOut } = await log.install();
+ * ```
+ *
  * @throws {SourceError} `SOURCE_NOT_FOUND` when a file does not exist.
  * @throws {ConfigError} when the URL is malformed.
  */
