@@ -15,6 +15,9 @@ export interface ClientConnectionOptions extends RetryOptions {
   readonly requestTimeoutMs: number;
 }
 
+/** How long a file's lock is waited for. The driver waits in the calling thread, which may be the host's; then comes a retry. */
+const BUSY_TIMEOUT_MS = 500;
+
 /**
  * Reads any source that `@libsql/client` can reach. The general path: every other one must give the same rows.
  *
@@ -108,6 +111,7 @@ export class ClientConnection implements SourceConnection {
       return createClient({
         url,
         intMode: 'bigint',
+        timeout: BUSY_TIMEOUT_MS,
         ...(authToken === undefined ? {} : { authToken }),
         fetch: guardedFetch({
           timeoutMs: requestTimeoutMs,
