@@ -165,3 +165,10 @@ export {
   type WatchState,
   type WatchStatus,
 } from './watch/watch-status.js';
+export {
+  defineConfig,
+  type ConfigFile,
+  type ConfigSource,
+  type LogLevel,
+  type WatchConfig,
+} from './config.js';

@@ -12,6 +12,7 @@ export class Secrets {
   static of(args: readonly string[], env: NodeJS.ProcessEnv): Secrets {
     const secrets = new Secrets();
     secrets.add(env['TURSO_AUTH_TOKEN']);
+    secrets.add(env['STORAGE_SYNC_WATCH_TOKEN']);
     secrets.addUrl(env['TURSO_DATABASE_URL']);
     args.forEach((arg, i) => {
       if (arg === '--auth-token') secrets.add(args[i + 1]);

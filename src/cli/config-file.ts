@@ -1,62 +1,103 @@
+import { existsSync } from 'node:fs';
 import { readFile } from 'node:fs/promises';
 import { extname, resolve } from 'node:path';
 import { pathToFileURL } from 'node:url';
+import type { ConfigFile } from '../config.js';
 import { ConfigError } from '../errors.js';
-import { memoryPreset, type SyncConfig } from '../memory/preset.js';
-import { resolveOptions, type StorageSyncOptions } from '../options.js';
 import type { Secrets } from '../secrets.js';
+import { checkConfig } from './config-fields.js';
+import { mergeConfigs, readEnvironment } from './environment.js';
+
+const JSON_EXTENSIONS = ['.json'];
+const JAVASCRIPT_EXTENSIONS = ['.js', '.mjs'];
+const TYPESCRIPT_EXTENSIONS = ['.ts', '.mts'];
+const EXTENSIONS = [...TYPESCRIPT_EXTENSIONS, ...JAVASCRIPT_EXTENSIONS, ...JSON_EXTENSIONS];
+
+/** The files that are looked for in the working directory where none is named. */
+export const CONFIG_FILE_NAMES = EXTENSIONS.map((extension) => `storage-sync.config${extension}`);
 
 /**
- * What a configuration file may hold: the library's options, none of them required. With `preset: "memory"`, `memory`
- * holds the preset's own fields.
+ * The configuration file, with the environment over it: see {@link readEnvironment}.
+ *
+ * @param path of the file; without one, that of {@link CONFIG_FILE_NAMES} which is there.
+ * @throws {ConfigError} naming the file or the variable, and each wrong field.
  */
-export interface FileConfig extends Partial<Omit<StorageSyncOptions, 'source'>> {
-  readonly source?: Partial<StorageSyncOptions['source']>;
-  readonly memory?: Partial<SyncConfig>;
+export async function loadConfig(
+  path: string | undefined,
+  secrets: Secrets,
+  env: NodeJS.ProcessEnv,
+): Promise<ConfigFile> {
+  const found = path ?? findConfigFile();
+  const file = found === null ? {} : await readConfigFile(found, secrets);
+  return mergeConfigs(file, readEnvironment(env));
 }
 
 /**
- * Reads a `.json` file, or the default export of a `.js` or `.mjs` module.
+ * The configuration file of the working directory, or null.
+ *
+ * @throws {ConfigError} when there are several.
+ */
+export function findConfigFile(): string | null {
+  const found = CONFIG_FILE_NAMES.filter((name) => existsSync(name));
+  if (found.length < 2) return found[0] ?? null;
+  throw new ConfigError(`There are several configuration files: ${found.join(', ')}.`, {
+    hint: 'Keep one, or say which by --config.',
+  });
+}
+
+/**
+ * Reads a `.json` file, or the default export of a module in JavaScript or TypeScript: an object, or a function that
+ * gives one.
  *
  * @throws {ConfigError} naming the file and each wrong field.
  */
-export async function readConfigFile(path: string, secrets: Secrets): Promise<FileConfig> {
-  const config = extname(path) === '.json' ? await readJson(path) : await importModule(path);
+export async function readConfigFile(path: string, secrets: Secrets): Promise<ConfigFile> {
+  const config = JSON_EXTENSIONS.includes(extname(path))
+    ? await readJson(path)
+    : await called(path, await importModule(path));
   if (typeof config !== 'object' || config === null || Array.isArray(config)) {
     throw new ConfigError(`${path} must hold an object with the options.`);
   }
   rememberSecrets(config, secrets);
-  checkFields(path, config as FileConfig);
-  return config as FileConfig;
+  checkConfig(path, config as ConfigFile);
+  return config as ConfigFile;
 }
 
 async function readJson(path: string): Promise<unknown> {
-  const text = await readFile(path, 'utf8').catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
+  const text = (await readText(path)).replace(/^\uFEFF/, '');
   try {
-    return JSON.parse(text.replace(/^\uFEFF/, '')) as unknown;
-  } catch {
+    return JSON.parse(text) as unknown;
+  } catch (error) {
     // The parser's own message quotes the file, and a token may stand there.
-    throw new ConfigError(`${path} is not valid JSON.`);
+    throw new ConfigError(`${path} is not valid JSON${placeIn(text, error)}.`);
   }
 }
 
+/** Where a parser stopped, as V8 tells: in characters, or in lines and columns. */
+function placeIn(text: string, error: unknown): string {
+  const said = error instanceof Error ? error.message : '';
+  const at = /at position (\d+)/.exec(said)?.[1];
+  // Of an end that came too early V8 tells no place.
+  const before = text.slice(0, at === undefined ? text.length : Number(at)).split('\n');
+  return `: line ${before.length}, column ${before.at(-1)!.length + 1}`;
+}
+
 async function importModule(path: string): Promise<unknown> {
-  if (!['.js', '.mjs'].includes(extname(path))) {
+  const extension = extname(path);
+  if (!EXTENSIONS.includes(extension)) {
     throw new ConfigError(`${path} is no configuration file.`, {
-      hint: 'Give a .json, .js or .mjs file.',
+      hint: `Give a ${EXTENSIONS.slice(0, -1).join(', ')} or ${EXTENSIONS.at(-1)} file.`,
     });
   }
-  await readFile(path).catch((error: unknown) => {
-    throw unreadable(path, error);
-  });
+  await readText(path);
+  const url = pathToFileURL(resolve(path)).href;
   let module: { readonly default?: unknown };
   try {
-    module = (await import(pathToFileURL(resolve(path)).href)) as typeof module;
+    module = TYPESCRIPT_EXTENSIONS.includes(extension)
+      ? await importTypeScript(url)
+      : ((await import(url)) as typeof module);
   } catch (error) {
-    const said = error instanceof Error ? error.message : String(error);
-    throw new ConfigError(`${path} cannot be loaded: ${said}`, { cause: error });
+    throw new ConfigError(`${path} cannot be loaded: ${messageOf(error)}`, { cause: error });
   }
   if (module.default === undefined) {
     throw new ConfigError(`${path} has no default export.`, {
@@ -64,6 +105,28 @@ async function importModule(path: string): Promise<unknown> {
     });
   }
   return module.default;
+}
+
+/** Node before 22.18 does not load TypeScript. Nothing of it is kept on the disk. */
+async function importTypeScript(url: string): Promise<{ readonly default?: unknown }> {
+  const { createJiti } = await import('jiti');
+  const jiti = createJiti(import.meta.url, { fsCache: false, moduleCache: false });
+  return await jiti.import(url);
+}
+
+async function called(path: string, config: unknown): Promise<unknown> {
+  if (typeof config !== 'function') return config;
+  try {
+    return await (config as () => unknown)();
+  } catch (error) {
+    throw new ConfigError(`${path} failed: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+async function readText(path: string): Promise<string> {
+  return await readFile(path, 'utf8').catch((error: unknown) => {
+    throw unreadable(path, error);
+  });
 }
 
 function unreadable(path: string, error: unknown): ConfigError {
@@ -75,26 +138,16 @@ function unreadable(path: string, error: unknown): ConfigError {
       });
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 function rememberSecrets(config: object, secrets: Secrets): void {
-  const source: unknown = 'source' in config ? config.source : undefined;
+  const { source, watch } = config as Record<string, unknown>;
+  if (typeof watch === 'object' && watch !== null && 'token' in watch) {
+    if (typeof watch.token === 'string') secrets.add(watch.token);
+  }
   if (typeof source !== 'object' || source === null) return;
   if ('authToken' in source) secrets.add(String(source.authToken));
   if ('url' in source) secrets.addUrl(String(source.url));
-}
-
-function checkFields(path: string, { memory, ...config }: FileConfig): void {
-  if (memory !== undefined && config.preset !== 'memory') {
-    throw new ConfigError(`${path}: memory needs "preset": "memory" beside it.`);
-  }
-  const required = { cacheDir: '-', ...config, source: { url: 'file:-', ...config.source } };
-  try {
-    resolveOptions(required);
-    if (memory !== undefined) memoryPreset(memory);
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    throw new ConfigError(`${path}: ${error.message}`, {
-      context: error.context,
-      ...(error.hint === undefined ? {} : { hint: error.hint }),
-    });
-  }
 }

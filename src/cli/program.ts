@@ -190,7 +190,10 @@ function captureOptions(command: Command): Command {
   return outputOptions(
     networkOptions(command)
       .option('--tables <names>', 'only these, separated by commas (default: all)', nameList)
-      .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it'),
+      .option(
+        '--config <file>',
+        'a file with the options (default: storage-sync.config.ts, .js or .json, if there is one)',
+      ),
   );
 }
 
@@ -295,7 +298,10 @@ function cacheOptions(command: Command): Command {
   return outputOptions(
     command
       .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
-      .option('--config <file>', 'a .json, .js or .mjs file with the options; flags win over it'),
+      .option(
+        '--config <file>',
+        'a file with the options (default: storage-sync.config.ts, .js or .json, if there is one)',
+      ),
   );
 }
 
@@ -318,7 +324,9 @@ const CONFIG_HELP = `
 A configuration file holds the fields of the library's StorageSyncOptions, for example
   { "source": { "url": "libsql://…" }, "cacheDir": "cache", "tables": ["users"], "batchSize": 500 }
 or, for the preset, { "preset": "memory", "memory": { "maxEpisodesCache": 500 } }.
-Flags win over the file, and the file over the environment. Relative paths start at the working directory.`;
+A module may also export what defineConfig gives, or a function. Variables of the environment (TURSO_DATABASE_URL,
+TURSO_AUTH_TOKEN, STORAGE_SYNC_BATCH_SIZE …) win over the file, and flags over both. Relative paths start at the
+working directory.`;
 
 const VERIFY_HELP = `
 Levels:

@@ -8,7 +8,8 @@ import {
 } from '../options.js';
 import { foldName } from '../source/introspection.js';
 import type { TableDefinition } from '../table-definition.js';
-import { readConfigFile, type FileConfig } from './config-file.js';
+import type { ConfigFile } from '../config.js';
+import { loadConfig } from './config-file.js';
 import type { OutputFlags } from './output.js';
 import type { Secrets } from '../secrets.js';
 
@@ -49,9 +50,9 @@ export type CacheSettings = Pick<
   readonly cacheDir: string;
 };
 
-/** Flags win over the configuration file. */
+/** Flags win over the environment, and that over the configuration file. */
 export async function cacheSettings(flags: CacheFlags, secrets: Secrets): Promise<CacheSettings> {
-  const file = await fileConfig(flags, secrets);
+  const file = await loadConfig(flags.config, secrets, process.env);
   return {
     cacheDir: cacheDirOf(flags, file),
     validateChecksums: file.validateChecksums ?? file.memory?.validateChecksums,
@@ -61,7 +62,7 @@ export async function cacheSettings(flags: CacheFlags, secrets: Secrets): Promis
 }
 
 /**
- * Flags win over the configuration file, and the file over the environment.
+ * Flags win over the environment, and that over the configuration file.
  *
  * @throws {ConfigError} when they do not add up to something that can be run.
  */
@@ -70,12 +71,12 @@ export async function syncSettings(
   secrets: Secrets,
   env: NodeJS.ProcessEnv,
 ): Promise<StorageSyncOptions> {
-  const { memory, ...file } = await fileConfig(flags, secrets);
+  const { memory, watch: _, ...file } = await loadConfig(flags.config, secrets, env);
   const preset = presetSettings(flags, file, memory);
   const options: StorageSyncOptions = {
     ...file,
     ...preset,
-    source: sourceSettings(flags, file, env),
+    source: sourceSettings(flags, file),
     cacheDir: cacheDirOf(flags, file),
     tables: tablesOf(flags, file, preset.tables),
     ...given({
@@ -92,37 +93,26 @@ export async function syncSettings(
   return options;
 }
 
-async function fileConfig(flags: CacheFlags, secrets: Secrets): Promise<FileConfig> {
-  return flags.config === undefined ? {} : await readConfigFile(flags.config, secrets);
-}
-
-function cacheDirOf(flags: CacheFlags, file: FileConfig): string {
+function cacheDirOf(flags: CacheFlags, file: ConfigFile): string {
   if (flags.cache === '') throw new ConfigError('--cache must name a directory.');
   return flags.cache ?? file.cacheDir ?? DEFAULT_CACHE_DIR;
 }
 
-function sourceSettings(
-  flags: SourceFlags,
-  file: FileConfig,
-  env: NodeJS.ProcessEnv,
-): StorageSyncOptions['source'] {
-  const url = flags.source ?? file.source?.url ?? env['TURSO_DATABASE_URL'];
+function sourceSettings(flags: SourceFlags, file: ConfigFile): StorageSyncOptions['source'] {
+  const url = flags.source ?? file.source?.url;
   if (!url) {
     throw new ConfigError('No source is given.', {
-      hint: 'Give --source URL, set TURSO_DATABASE_URL, or write source.url into the --config file.',
+      hint: 'Give --source URL, set TURSO_DATABASE_URL, or write source.url into a configuration file.',
     });
   }
-  // An empty variable means an unset one, as CI systems write it.
-  const authToken =
-    flags.authToken ?? file.source?.authToken ?? (env['TURSO_AUTH_TOKEN'] || undefined);
-  return { url, authToken };
+  return { url, authToken: flags.authToken ?? file.source?.authToken };
 }
 
 /** The preset's options. A module may have called `memoryPreset` itself: then its tables stand. */
 function presetSettings(
   flags: SyncFlags,
-  file: FileConfig,
-  memory: FileConfig['memory'],
+  file: ConfigFile,
+  memory: ConfigFile['memory'],
 ): Partial<StorageSyncOptions> {
   const asked = flags.preset ?? file.preset;
   if (asked === undefined) {
@@ -146,7 +136,7 @@ function presetSettings(
  */
 function tablesOf(
   flags: SyncFlags,
-  file: FileConfig,
+  file: ConfigFile,
   presetTables: StorageSyncOptions['tables'],
 ): StorageSyncOptions['tables'] {
   const defined = presetTables ?? file.tables;

@@ -1,5 +1,7 @@
 import type { Secrets } from '../secrets.js';
 import type { WatchOptions } from '../watch/watch-options.js';
+import { milliseconds } from './config-fields.js';
+import { loadConfig } from './config-file.js';
 import type { LogLevel } from './log-level.js';
 import type { SyncFlags } from './settings.js';
 
@@ -34,30 +36,33 @@ export interface WatchSettings {
   readonly stopTimeoutMs: number;
 }
 
-/** The settings of a watch. The token is taken from the environment: `ps` shows flags to everybody. */
-export function watchSettings(
+/** The settings of a watch: flags win over the environment, and that over the configuration file. */
+export async function watchSettings(
   flags: WatchFlags,
   secrets: Secrets,
   env: NodeJS.ProcessEnv,
-): WatchSettings {
-  const token = env['STORAGE_SYNC_WATCH_TOKEN'] || null;
-  secrets.add(token ?? undefined);
+): Promise<WatchSettings> {
+  const { watch = {} } = await loadConfig(flags.config, secrets, env);
+  const { interval, jitter, verifyCron, verifyLevel, rebuildCron, stopTimeout } = watch;
+  const serves = flags.server === false ? false : (watch.server ?? true);
   return {
     watch: {
-      intervalMs: flags.interval,
-      jitter: flags.jitter,
-      verifyCron: flags.verifyCron,
-      rebuildCron: flags.rebuildCron,
+      intervalMs: flags.interval ?? (interval === undefined ? undefined : milliseconds(interval)),
+      jitter: flags.jitter ?? jitter,
+      verifyCron: flags.verifyCron ?? verifyCron,
+      verifyLevel,
+      rebuildCron: flags.rebuildCron ?? rebuildCron,
     },
-    server:
-      flags.server === false
-        ? null
-        : {
-            host: flags.host ?? DEFAULT_WATCH_HOST,
-            port: flags.port ?? DEFAULT_WATCH_PORT,
-            token,
-          },
-    logLevel: flags.logLevel ?? (flags.quiet ? 'warn' : 'info'),
-    stopTimeoutMs: flags.stopTimeout ?? DEFAULT_STOP_TIMEOUT_MS,
+    server: serves
+      ? {
+          host: flags.host ?? watch.host ?? DEFAULT_WATCH_HOST,
+          port: flags.port ?? watch.port ?? DEFAULT_WATCH_PORT,
+          token: watch.token ?? null,
+        }
+      : null,
+    logLevel: flags.logLevel ?? watch.logLevel ?? (flags.quiet ? 'warn' : 'info'),
+    stopTimeoutMs:
+      flags.stopTimeout ??
+      (stopTimeout === undefined ? DEFAULT_STOP_TIMEOUT_MS : milliseconds(stopTimeout)),
   };
 }

@@ -17,7 +17,7 @@ export async function watch(
   { output, secrets, cleanups }: CommandContext,
 ): Promise<number> {
   const options = await syncSettings(flags, secrets, process.env);
-  const settings = watchSettings(flags, secrets, process.env);
+  const settings = await watchSettings(flags, secrets, process.env);
   const logger = openLog(settings.logLevel, secrets);
   const metrics = new PrometheusMetrics();
   await using storage = await StorageSync.open({

@@ -51,7 +51,7 @@ void describe('the configuration file', () => {
       [await dir.write('list.json', '[]'), /must hold an object/],
       [await dir.write('bad.mjs', 'export default {'), /cannot be loaded/],
       [await dir.write('none.mjs', 'export const config = {};'), /no default export/],
-      [await dir.write('config.yaml', 'a: 1'), /\.json, \.js or \.mjs/],
+      [await dir.write('config.yaml', 'a: 1'), /\.ts, \.mts, \.js, \.mjs or \.json/],
     ] as const;
     for (const [path, message] of files) {
       const ran = await run(['status', '--config', path]);
@@ -82,7 +82,7 @@ void describe('the configuration file', () => {
     assert.equal(got.stdout, '{"id":2,"body":"note number 2"}\n');
   });
 
-  void it('yields to flags, and the environment yields to it', async () => {
+  void it('yields to the environment, and both to flags', async () => {
     await using dir = await TempDir.make();
     const flagged = dir.database('flag.db', 'CREATE TABLE by_flag (id INTEGER PRIMARY KEY)');
     const filed = dir.database('file.db', 'CREATE TABLE by_file (id INTEGER PRIMARY KEY)');
@@ -96,7 +96,7 @@ void describe('the configuration file', () => {
       return Object.keys((JSON.parse(ran.stdout) as { tables: object }).tables);
     };
     assert.deepEqual(await tablesOf('a', ['--config', path, '--source', flagged]), ['by_flag']);
-    assert.deepEqual(await tablesOf('b', ['--config', path]), ['by_file']);
+    assert.deepEqual(await tablesOf('b', ['--config', path]), ['by_env']);
     assert.deepEqual(await tablesOf('c', []), ['by_env']);
   });
 });
