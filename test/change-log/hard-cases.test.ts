@@ -74,6 +74,21 @@ const CASES: readonly Case[] = [
     ],
   },
   {
+    name: 'an update that replaces the row that its own refers to',
+    sql: `CREATE TABLE t (id INTEGER PRIMARY KEY, up REFERENCES t (id) ON DELETE CASCADE);
+      CREATE TABLE k (id TEXT NOT NULL PRIMARY KEY, up REFERENCES k (id) ON DELETE CASCADE);
+      INSERT INTO t VALUES (1, NULL), (2, 1); INSERT INTO k VALUES ('a', NULL), ('b', 'a');
+      PRAGMA foreign_keys = ON;`,
+    changes: [
+      'UPDATE OR REPLACE t SET id = up WHERE up = 1',
+      `UPDATE OR REPLACE k SET id = up WHERE up = 'a'`,
+    ],
+    log: [
+      ['a', null],
+      ['b', 1],
+    ],
+  },
+  {
     name: 'INSERT OR IGNORE, DO NOTHING and DO UPDATE',
     sql: 'CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1);',
     changes: [

@@ -22,6 +22,8 @@ export interface CapturePlan {
   readonly replacesByRowid: boolean;
   /** The indexes by which a row with another key may be replaced. */
   readonly replacesBy: readonly UniqueIndex[];
+  /** True when a row may go with another one that it refers to: also while it is being updated. */
+  readonly hasReferences: boolean;
   /** The columns that expressions in those indexes read. */
   readonly expressionColumns: readonly CaptureColumn[];
 }
@@ -70,6 +72,7 @@ export function planCapture(table: SchemaTable, indexes: UniqueIndexes): Capture
     rowidName: table.rowidName,
     replacesByRowid: !table.primaryKeyIsRowid && table.rowidName !== null,
     replacesBy,
+    hasReferences: /\bREFERENCES\b/i.test(indexes.tableSql.get(table.name) ?? ''),
     expressionColumns: table.columns
       .filter((column) => named.has(foldName(column.name)))
       .map(({ name, affinity }) => ({

@@ -77,12 +77,13 @@ function triggers(plan: CapturePlan, id: number): [TriggerKind, string][] {
     make('delete', 'AFTER DELETE', [logRow(plan, id, 'OLD', '1')]),
   ];
   const onInsert = logReplaced(plan, id, '');
-  if (onInsert.length > 0) {
-    made.push(
-      make('before_insert', 'BEFORE INSERT', onInsert),
-      make('before_update', 'BEFORE UPDATE', logReplaced(plan, id, ` AND ${isAnother(plan)}`)),
-    );
-  }
+  if (onInsert.length > 0) made.push(make('before_insert', 'BEFORE INSERT', onInsert));
+  const onUpdate = [
+    ...logReplaced(plan, id, ` AND ${isAnother(plan)}`),
+    // The row that is replaced may take the updated one with it, by a foreign key: then nothing fires after the update.
+    ...(plan.hasReferences ? [logRow(plan, id, 'NEW', 'NULL', `WHERE ${keyChanged(plan)}`)] : []),
+  ];
+  if (onUpdate.length > 0) made.push(make('before_update', 'BEFORE UPDATE', onUpdate));
   return made;
 }
 
