@@ -6,6 +6,8 @@ import { fileURLToPath } from 'node:url';
 export interface DataServerSpec {
   readonly path: string;
   readonly latencyMs: number;
+  /** Of each answer, or null for as many as there are. */
+  readonly bytesPerSecond: number | null;
 }
 
 /** A Hrana server over a data file, in a process of its own. */

@@ -68,11 +68,11 @@ class Sources implements AsyncDisposable {
     return { url: isFile ? pathToFileURL(path).href : await this.#serve(path, target), tables };
   }
 
-  async #serve(path: string, { latencyMs = 0 }: TrialTarget): Promise<string> {
-    const name = `${latencyMs} ${path}`;
+  async #serve(path: string, { latencyMs = 0, bytesPerSecond }: TrialTarget): Promise<string> {
+    const name = `${latencyMs} ${bytesPerSecond} ${path}`;
     let server = this.#servers.get(name);
     if (!server) {
-      server = await startDataServer({ path, latencyMs });
+      server = await startDataServer({ path, latencyMs, bytesPerSecond: bytesPerSecond ?? null });
       this.#servers.set(name, server);
     }
     return server.url;

@@ -9,6 +9,8 @@ export interface TrialTarget {
   readonly program: TargetProgram;
   /** Added by the server to every answer. */
   readonly latencyMs?: number;
+  /** At which the server sends each answer, at most. */
+  readonly bytesPerSecond?: number;
   /** Of the trial's rows; all of them by default. */
   readonly share?: number;
 }
@@ -77,6 +79,9 @@ function delayed(latencyMs: number): TrialTarget {
   };
 }
 
+/** What a single connection over a long way often gives. */
+const FAR = { bytesPerSecond: 20_000_000 } as const;
+
 const RESPONSIVE: readonly Goal[] = [
   { figure: 'loopDelayP99Ms', atMost: 10 },
   { figure: 'loopDelayMaxMs', atMost: 50 },
@@ -124,6 +129,19 @@ export const TRIALS: readonly Trial[] = [
       { ...HAND_WRITTEN, title: 'hand-written loop, 50 ms', latencyMs: 50 },
     ],
     goals: [{ figure: 'rowsPerSecond', against: 'storage-sync', atLeast: 0.85 }],
+  },
+  {
+    id: 'far',
+    title: 'Full sync over HTTP, 20 MB/s for each answer',
+    source: 'http',
+    data: 'records',
+    rows: 400_000,
+    targets: [
+      { ...STORAGE_SYNC, ...FAR },
+      { id: 'one-lane', title: 'storage-sync, one lane', program: 'one-lane', ...FAR },
+      { ...HAND_WRITTEN, ...FAR },
+    ],
+    goals: [{ figure: 'rowsPerSecond', against: 'one-lane', atLeast: 1.5 }],
   },
   {
     id: 'changes',

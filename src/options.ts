@@ -14,6 +14,8 @@ export const DEFAULT_MAX_BYTES_IN_FLIGHT = 48 * 1024 * 1024;
 export const DEFAULT_MAX_ROW_BYTES = 64 * 1024 * 1024;
 /** Outstanding operations (reads and writes handed to the pool). */
 export const DEFAULT_CONCURRENCY = 10;
+/** Lanes that a large table on a server may be divided into. */
+export const DEFAULT_LANES = 4;
 /** How much less the threads ask for a processor than the host's own: see `nice(1)`. */
 export const DEFAULT_THREAD_NICENESS = 10;
 /** One request to the source, answer included. */
@@ -64,6 +66,11 @@ export interface StorageSyncOptions {
   readonly maxRowBytes?: number | undefined;
   /** Outstanding reads and writes at most. Default: {@link DEFAULT_CONCURRENCY}. */
   readonly concurrency?: number | undefined;
+  /**
+   * Parts of one large table on a server that may be read at a time, each over a connection of its own, where its rows come
+   * more slowly than they can be taken. 1 for one after the other. Default: {@link DEFAULT_LANES}.
+   */
+  readonly lanes?: number | undefined;
   /** Threads that read and encode. Default: one for each core, 2 to 4. */
   readonly readerThreads?: number | undefined;
   /**
@@ -116,6 +123,7 @@ export interface ResolvedOptions {
   readonly maxBytesInFlight: number;
   readonly maxRowBytes: number;
   readonly concurrency: number;
+  readonly lanes: number;
   readonly readerThreads: number | undefined;
   readonly threadNiceness: number;
   readonly requestTimeoutMs: number;
@@ -259,6 +267,7 @@ const schema = v.strictObject({
   maxBytesInFlight: v.optional(integerBetween(4096, 64 * 1024 ** 3)),
   maxRowBytes: v.optional(integerBetween(1024, 1024 ** 3)),
   concurrency: v.optional(integerBetween(1, 1000)),
+  lanes: v.optional(integerBetween(1, 64)),
   readerThreads: v.optional(integerBetween(1, 64)),
   threadNiceness: v.optional(integerBetween(0, 19)),
   requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
@@ -319,6 +328,7 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     maxBytesInFlight,
     maxRowBytes: options.maxRowBytes ?? DEFAULT_MAX_ROW_BYTES,
     concurrency: options.concurrency ?? DEFAULT_CONCURRENCY,
+    lanes: options.lanes ?? DEFAULT_LANES,
     readerThreads: options.readerThreads,
     threadNiceness: options.threadNiceness ?? DEFAULT_THREAD_NICENESS,
     requestTimeoutMs: options.requestTimeoutMs ?? DEFAULT_REQUEST_TIMEOUT_MS,

@@ -582,6 +582,7 @@ export class StorageSync implements AsyncDisposable {
         maxBytesInFlight: options.maxBytesInFlight,
         onRowError: options.onRowError,
         maxLossShare,
+        maxLanes: options.lanes,
         watch,
         tally,
       });

@@ -6,6 +6,7 @@ import type { Target } from './target.js';
  */
 export const TARGET_LOADERS = {
   'storage-sync': async (): Promise<Target> => (await import('./storage-sync.js')).storageSync,
+  'one-lane': async (): Promise<Target> => (await import('./storage-sync.js')).oneLane,
   'no-change': async (): Promise<Target> => (await import('./changed-source.js')).noChange,
   'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
   'one-percent-together': async (): Promise<Target> =>

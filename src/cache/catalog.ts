@@ -73,8 +73,12 @@ export const ZERO_COUNTERS: TableCounters = {
 export interface LaneCheckpoint {
   /** The position behind which the next page begins, as the source understands it; null at the start. */
   readonly position: Uint8Array | null;
-  /** The last key written, as the cache knows it; null at the start. */
+  /** The last key written, as the cache knows it, or the one behind which the lane begins; null at the table's start. */
   readonly lastKey: Uint8Array | null;
+  /** The position of the last row that may be in the lane; null for the table's end. */
+  readonly upTo: Uint8Array | null;
+  /** The key of that row, as the cache knows it; null for the table's end. */
+  readonly endKey: Uint8Array | null;
   /** Batches committed. The next one must be this number. */
   readonly sequence: number;
   /** Rows read, rejected ones included: what counts against a limit. */
@@ -82,9 +86,17 @@ export interface LaneCheckpoint {
   readonly done: boolean;
 }
 
+/** Where one lane may end and another begin: behind the row of this position, which has this key. */
+export interface LaneBoundary {
+  readonly position: Uint8Array;
+  readonly key: Uint8Array;
+}
+
 export const NEW_LANE: LaneCheckpoint = {
   position: null,
   lastKey: null,
+  upTo: null,
+  endKey: null,
   sequence: 0,
   rowsSeen: 0,
   done: false,

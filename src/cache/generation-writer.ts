@@ -15,6 +15,7 @@ import {
   settleCatalog,
   ZERO_COUNTERS,
   type CursorPosition,
+  type LaneBoundary,
   type LaneCheckpoint,
   type LogPosition,
   type SyncRecord,
@@ -364,6 +365,7 @@ export class GenerationWriter {
       const next: TableCheckpoint = {
         ...checkpoint,
         lanes: replaceAt(checkpoint.lanes, laneNumber, {
+          ...lane,
           position: write.position,
           lastKey: lastKey(batch, arena) ?? lane.lastKey,
           sequence: write.sequence,
@@ -381,6 +383,30 @@ export class GenerationWriter {
         : next;
       environment.putTableState(tableId, { rows: rows + tally.added, checkpoint: phased });
       return phased;
+    });
+  }
+
+  /**
+   * Divides what is left of a table's only lane at boundaries, in their order: each part is a lane of its own from then on.
+   * Boundaries that it has passed are left out. The table's rows come in the order of their keys.
+   */
+  divide(tableId: number, boundaries: readonly LaneBoundary[]): TableCheckpoint {
+    const environment = this.#environment;
+    environment.refresh();
+    return environment.transaction(() => {
+      const { rows, checkpoint } = this.#reading(tableId);
+      const [only = NEW_LANE, ...others] = checkpoint.lanes;
+      if (only.done || others.length > 0) return checkpoint;
+      const lanes: LaneCheckpoint[] = [];
+      let rest = only;
+      for (const { position, key } of boundaries) {
+        if (rest.lastKey !== null && Buffer.compare(key, rest.lastKey) <= 0) continue;
+        lanes.push({ ...rest, upTo: position, endKey: key });
+        rest = { ...NEW_LANE, position, lastKey: key };
+      }
+      const divided = { ...checkpoint, lanes: [...lanes, rest], updatedAt: Date.now() };
+      environment.putTableState(tableId, { rows, checkpoint: divided });
+      return divided;
     });
   }
 
@@ -716,9 +742,10 @@ export class GenerationWriter {
     const records = recordsOf(batch);
     let record = records.next();
     let i = 0;
+    const end = done ? lane.endKey : last;
     const range = rows.getRange({
       ...(lane.lastKey ? { start: Buffer.from(lane.lastKey), exclusiveStart: true } : {}),
-      ...(done ? {} : { end: last!, inclusiveEnd: true }),
+      ...(end ? { end: Buffer.from(end), inclusiveEnd: true } : {}),
     });
     for (const { key, value } of range) {
       let order = 1;

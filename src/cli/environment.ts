@@ -37,6 +37,7 @@ export const VARIABLES: readonly Variable[] = [
   { name: 'STORAGE_SYNC_MAX_BYTES_IN_FLIGHT', field: 'maxBytesInFlight', parse: asNumber },
   { name: 'STORAGE_SYNC_MAX_ROW_BYTES', field: 'maxRowBytes', parse: asNumber },
   { name: 'STORAGE_SYNC_CONCURRENCY', field: 'concurrency', parse: asNumber },
+  { name: 'STORAGE_SYNC_LANES', field: 'lanes', parse: asNumber },
   { name: 'STORAGE_SYNC_READER_THREADS', field: 'readerThreads', parse: asNumber },
   { name: 'STORAGE_SYNC_THREAD_NICENESS', field: 'threadNiceness', parse: asNumber },
   { name: 'STORAGE_SYNC_REQUEST_TIMEOUT', field: 'requestTimeoutMs', parse: parseDuration },

@@ -35,7 +35,7 @@ export async function sweepKeys(
     for await (const page of pageStream(context, keysOnly(plan), lane)) {
       refuseRejected(context, plan, page.rejected);
       const whole = await fetchAbsent(context, plan, table, page);
-      checkpoint = await commit(context, table.id, lane, whole);
+      checkpoint = await commit(context, table.id, { number: 0, checkpoint: lane }, whole);
       lane = checkpoint.lanes[0]!;
       context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
     }

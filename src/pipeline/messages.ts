@@ -1,4 +1,9 @@
-import type { CursorPosition, SyncRecord, TableCheckpoint } from '../cache/catalog.js';
+import type {
+  CursorPosition,
+  LaneBoundary,
+  SyncRecord,
+  TableCheckpoint,
+} from '../cache/catalog.js';
 import type { IndexBuildProgress } from '../cache/index-build.js';
 import type { EntryRepair, RowRepair } from '../cache/repair.js';
 import type { UniqueVerdict } from '../cache/table-indexes.js';
@@ -51,6 +56,12 @@ export interface EncodedPage {
   readonly retries: number;
 }
 
+/** A page of a lane. */
+export interface LanePage extends EncodedPage {
+  /** The share of the time it took in which its thread had nothing to do but wait. */
+  readonly idleShare: number;
+}
+
 /** Everything a reader thread can be asked. */
 export interface ReaderTasks extends SyncReaderTasks, VerifyTasks, LoadTasks {}
 
@@ -98,7 +109,22 @@ export interface SyncReaderTasks {
       readonly bounds: PageBounds;
       readonly spare: SpareMemory | null;
     };
-    readonly response: EncodedPage;
+    readonly response: LanePage;
+  };
+  /** Where what lies behind a position can be divided into parts of about as many rows. */
+  readonly divisions: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly position: Uint8Array | null;
+      readonly parts: number;
+    };
+    readonly response: {
+      readonly boundaries: readonly LaneBoundary[];
+      /** The share of the table's rows that lies behind the position. */
+      readonly shareBehind: number;
+      readonly sourceRows: number;
+    };
   };
   readonly changes: {
     readonly request: {
@@ -226,6 +252,15 @@ export interface WriterTasks {
   readonly write: {
     readonly request: { readonly generation: GenerationRef; readonly write: BatchWrite };
     readonly response: { readonly checkpoint: TableCheckpoint; readonly spare: SpareMemory };
+  };
+  /** Divides what is left of a table among lanes. */
+  readonly divide: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly tableId: number;
+      readonly boundaries: readonly LaneBoundary[];
+    };
+    readonly response: { readonly checkpoint: TableCheckpoint };
   };
   /** Commits a round of changes in one transaction, so that all of it becomes visible together. */
   readonly apply: {

@@ -2,7 +2,7 @@ import type { LaneCheckpoint } from '../cache/catalog.js';
 import { canSplit } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
-import type { EncodedPage, SourceRef, SpareMemory } from './messages.js';
+import type { LanePage, SourceRef, SpareMemory } from './messages.js';
 import type { Semaphore } from './semaphore.js';
 import type { WorkerPool } from './worker-pool.js';
 
@@ -29,22 +29,29 @@ export interface PageStreamContext {
  *
  * Every page holds its share of `bytesInFlight` until the next one is asked for.
  *
- * @param onLast told when the last page has come, where that is known before the consumer has taken those before it.
  */
 export function pageStream(
   context: PageStreamContext,
   plan: TablePlan,
   lane: LaneCheckpoint,
-  onLast?: () => void,
-): AsyncGenerator<EncodedPage, void, void> {
+  hooks: PageStreamHooks = {},
+): AsyncGenerator<LanePage, void, void> {
   if (lane.done) return nothing();
   return context.splits && canSplit(plan)
     ? pagesByRange(context, plan, lane)
-    : pagesInSequence(context, plan, lane, onLast);
+    : pagesInSequence(context, plan, lane, hooks);
+}
+
+/** What the pages of a lane that is read in sequence are watched by. */
+export interface PageStreamHooks {
+  /** Told when the last page has come: that may be before the consumer has taken those before it. */
+  readonly onLast?: () => void;
+  /** Asked, as a page has come, whether it is the last one to be read for now. */
+  readonly isEnough?: () => boolean;
 }
 
 // oxlint-disable-next-line require-yield -- a lane that is done has no pages
-async function* nothing(): AsyncGenerator<EncodedPage, void, void> {}
+async function* nothing(): AsyncGenerator<LanePage, void, void> {}
 
 interface Range {
   readonly from: Uint8Array | null;
@@ -68,7 +75,7 @@ async function* pagesByRange(
   context: PageStreamContext,
   plan: TablePlan,
   lane: LaneCheckpoint,
-): AsyncGenerator<EncodedPage, void, void> {
+): AsyncGenerator<LanePage, void, void> {
   const { pool, bounds } = context;
   const finder = new RangeFinder(context, plan, lane.position);
   const pending: HeldPage[] = [];
@@ -161,14 +168,14 @@ async function* pagesInSequence(
   context: PageStreamContext,
   plan: TablePlan,
   lane: LaneCheckpoint,
-  onLast?: () => void,
-): AsyncGenerator<EncodedPage, void, void> {
+  { onLast, isEnough }: PageStreamHooks,
+): AsyncGenerator<LanePage, void, void> {
   const limit = plan.limit?.count ?? Infinity;
   let rowsSeen = lane.rowsSeen;
   const rowsLeft = (hint: number) => Math.min(context.bounds.maxRows, hint, limit - rowsSeen);
   const start = (from: Uint8Array | null, hint: number) => {
-    const held = new HeldPage(context, plan, { from, upTo: null }, rowsLeft(hint));
-    const notice = ({ done }: EncodedPage) => {
+    const held = new HeldPage(context, plan, { from, upTo: lane.upTo ?? null }, rowsLeft(hint));
+    const notice = ({ done }: LanePage) => {
       if (done) onLast?.();
     };
     held.page.then(notice, () => undefined);
@@ -183,7 +190,7 @@ async function* pagesInSequence(
       const page = await held.page;
       rowsSeen += page.batch.count + page.rejected.length;
       const done = page.done || rowsSeen >= limit;
-      if (!done) next = start(page.position, page.nextMaxRows);
+      if (!done && !isEnough?.()) next = start(page.position, page.nextMaxRows);
       yield { ...page, done };
     } catch (error) {
       await next?.release();
@@ -199,7 +206,7 @@ class HeldPage {
   readonly #context: PageStreamContext;
   readonly #plan: TablePlan;
   range: Range;
-  page: Promise<EncodedPage>;
+  page: Promise<LanePage>;
   #heldBytes = 0;
 
   constructor(context: PageStreamContext, plan: TablePlan, range: Range, maxRows: number) {
@@ -224,14 +231,14 @@ class HeldPage {
     this.#heldBytes = 0;
   }
 
-  async #begin(maxRows: number): Promise<EncodedPage> {
+  async #begin(maxRows: number): Promise<LanePage> {
     const { bytesInFlight, bounds } = this.#context;
     await bytesInFlight.acquire(bounds.maxBytes);
     this.#heldBytes = bounds.maxBytes;
     return await this.#read(maxRows);
   }
 
-  async #read(maxRows: number): Promise<EncodedPage> {
+  async #read(maxRows: number): Promise<LanePage> {
     const { pool, source, splits, bounds, bytesInFlight, spares, throwIfAborted, onRetries } =
       this.#context;
     throwIfAborted();
@@ -248,7 +255,7 @@ class HeldPage {
       },
       spare ? [spare.arena, spare.spans] : [],
       // A thread may have a cursor of the server open that gives the next page.
-      splits ? undefined : `${source.session} ${this.#plan.name}`,
+      splits ? undefined : affinity(source, this.#plan, this.range.upTo),
     );
     if (page.batch.bytes > this.#heldBytes) {
       bytesInFlight.overdraw(page.batch.bytes - this.#heldBytes);
@@ -257,4 +264,10 @@ class HeldPage {
     onRetries(page.retries);
     return page;
   }
+}
+
+/** Names a lane that is read over a cursor of the server: by its end, which it keeps. */
+function affinity({ session }: SourceRef, { name }: TablePlan, upTo: Uint8Array | null): string {
+  const end = upTo === null ? '' : Buffer.from(upTo).toString('base64');
+  return JSON.stringify([session, name, end]);
 }

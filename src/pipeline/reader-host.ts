@@ -7,6 +7,7 @@ import { readScopedChanges } from '../source/scoped-changes.js';
 import { countRows, introspect, readVersion } from '../source/introspection.js';
 import { acknowledgement, isKept, readKeptChanges, readLogStates } from '../source/log-state.js';
 import { connect as connectToSource, type ConnectionConfig } from '../source/open-source.js';
+import { findDivisions } from '../source/divisions.js';
 import { RowTally } from '../source/row-tally.js';
 import { findBoundary, readInSnapshot, readPage } from '../source/page-reader.js';
 import type { PageBounds } from '../source/page.js';
@@ -18,6 +19,7 @@ import { lookAt, readCursorSteps, readRowsByKey } from './cursor-pages.js';
 import type {
   EncodedPage,
   EncodedRound,
+  LanePage,
   FollowedTable,
   ReaderTasks,
   SourceRef,
@@ -26,6 +28,7 @@ import { WireKernel } from '../load/kernel/wire-kernel.js';
 import { LoadHost } from '../load/load-host.js';
 import type { EntryTaker } from '../source/entry-taker.js';
 import type { VerifyHost } from '../verify/verify-host.js';
+import { laneBoundary } from './lane-boundary.js';
 import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
@@ -137,8 +140,9 @@ export class ReaderHost {
     }));
   }
 
-  async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
+  async page(request: ReaderTasks['page']['request']): Promise<LanePage> {
     const { source, plan, spare } = request;
+    const before = performance.eventLoopUtilization();
     const position = decodePosition(request.position);
     const bounds = {
       ...request.bounds,
@@ -158,7 +162,21 @@ export class ReaderHost {
         sourceRows: page.sourceRows,
         nextMaxRows: page.nextMaxRows,
         retries: this.#newRetries(source.session, connection),
+        idleShare: 1 - performance.eventLoopUtilization(before).utilization,
       };
+    });
+  }
+
+  async divisions(
+    request: ReaderTasks['divisions']['request'],
+  ): Promise<ReaderTasks['divisions']['response']> {
+    const { source, plan, parts } = request;
+    const position = decodePosition(request.position);
+    return await this.#on(source, async (connection) => {
+      const tally = new RowTally();
+      const found = await findDivisions(tally.over(connection.query), plan, position, parts);
+      const boundaries = found.positions.flatMap((each) => laneBoundary(plan, each) ?? []);
+      return { boundaries, shareBehind: found.shareBehind, sourceRows: tally.rows };
     });
   }
 

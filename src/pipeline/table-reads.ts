@@ -32,6 +32,7 @@ export interface ReadWork {
   readonly maxBytesInFlight: number;
   readonly onRowError: RowErrorPolicy;
   readonly maxLossShare: number;
+  readonly maxLanes: number;
   readonly stop: AbortController;
   readonly meter: ProgressMeter;
   readonly startedAt: number;
@@ -110,6 +111,7 @@ class TableReads {
       bounds: work.bounds,
       onRowError: work.onRowError,
       maxLossShare: work.maxLossShare,
+      maxLanes: work.maxLanes,
       schema: work.watch,
       splits: isFile(work.source),
       throwIfAborted: () => {
@@ -118,6 +120,7 @@ class TableReads {
       bytesInFlight: new Semaphore(work.maxBytesInFlight),
       spares: [],
       onReadOut: (table) => this.#readOut(table),
+      onFailure: async (plan, error) => await this.#failed(plan, error),
       onBatch: (table, rows, bytes) => meter.batch(table, rows, bytes),
       onRetries: (more) => {
         this.#retries += more;
@@ -248,19 +251,24 @@ class TableReads {
       table: PreparedTable,
     ) => Promise<TableCheckpoint | null>,
   ): Promise<boolean> {
-    const { pool, plans, source, stop, watch } = this.#work;
+    const plan = this.#work.plans[at]!;
     const begun = performance.now();
     try {
-      const checkpoint = await read(this.#context, plans[at]!, this.#tables[at]!);
+      const checkpoint = await read(this.#context, plan, this.#tables[at]!);
       if (checkpoint !== null) this.#done(at, checkpoint, begun);
       return checkpoint !== null;
     } catch (error) {
-      this.#failures.push(await watch.explain(error, [plans[at]!]));
-      stop.abort(new SyncAbortedError());
-      // The other tables may be waiting for a server that does not answer.
-      pool.endSession(source.session);
+      await this.#failed(plan, error);
       return false;
     }
+  }
+
+  async #failed(plan: TablePlan, error: unknown): Promise<void> {
+    const { pool, source, stop, watch } = this.#work;
+    this.#failures.push(await watch.explain(error, [plan]));
+    stop.abort(new SyncAbortedError());
+    // All else may be waiting for a server that does not answer.
+    pool.endSession(source.session);
   }
 
   #readOut(table: string): void {

@@ -1,4 +1,4 @@
-import { NEW_LANE, type LaneCheckpoint, type TableCheckpoint } from '../cache/catalog.js';
+import type { LaneCheckpoint, TableCheckpoint } from '../cache/catalog.js';
 import type { PreparedTable } from '../cache/generation-writer.js';
 import { RowRejectedError } from '../errors.js';
 import { refuseLoss } from '../loss-guard.js';
@@ -7,7 +7,8 @@ import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { EncodedPage, GenerationRef } from './messages.js';
 import type { SchemaWatch } from './schema-watch.js';
-import { pageStream, type PageStreamContext } from './page-stream.js';
+import type { PageStreamContext } from './page-stream.js';
+import { TableLanes } from './table-lanes.js';
 
 /** What the tables of one sync have in common. */
 export interface SyncContext extends PageStreamContext {
@@ -19,17 +20,21 @@ export interface SyncContext extends PageStreamContext {
   readonly schema: SchemaWatch;
   /** Told once all that a table has to give was received, for tables whose rows, or keys, are all read. */
   readonly onReadOut: (table: string) => void;
+  /** Told of a failure while other lanes of its table are still being read. Ends what the sync waits for. */
+  readonly onFailure: (plan: TablePlan, error: unknown) => Promise<void>;
   readonly onBatch: (table: string, rows: number, bytes: number) => void;
   /** Told of rows that the source gave beside those of tables and their logs. */
   readonly onSourceRows: (rows: number) => void;
+  /** Lanes that a large table on a server may be divided into: 1 for none. */
+  readonly maxLanes: number;
 }
 
 /** Kept for reuse: one for each page that may be under way. */
 const MAX_SPARES = 8;
 
 /**
- * Brings one table from its checkpoint to the end: pages are read and encoded by reader threads and committed in order
- * by the writer, while the next ones are read. Then removes what the source no longer has.
+ * Brings one table from its checkpoint to the end: pages are read and encoded by reader threads and committed by the
+ * writer, those of a lane in order, while the next ones are read. Then removes what the source no longer has.
  */
 export async function syncTable(
   context: SyncContext,
@@ -38,16 +43,7 @@ export async function syncTable(
 ): Promise<TableCheckpoint> {
   let { checkpoint } = table;
   if (checkpoint.phase === 'reading') {
-    let lane = checkpoint.lanes[0] ?? NEW_LANE;
-    const onLast = () => context.onReadOut(plan.name);
-    for await (const page of pageStream(context, plan, lane, onLast)) {
-      refuseRejected(context, plan, page.rejected);
-      // A limit is reached when the consumer has counted.
-      if (page.done) onLast();
-      checkpoint = await commit(context, table.id, lane, page);
-      lane = checkpoint.lanes[0]!;
-      context.onBatch(plan.name, page.batch.count + page.rejected.length, page.batch.bytes);
-    }
+    checkpoint = await new TableLanes(context, plan, table.id, checkpoint).read();
   }
   context.onReadOut(plan.name);
   return await sweepRows(context, plan, table.id, checkpoint);
@@ -83,19 +79,25 @@ async function guardSweep(context: SyncContext, plan: TablePlan, tableId: number
   }
 }
 
+/** A lane, by its place in the table's checkpoint. */
+export interface LaneRef {
+  readonly number: number;
+  readonly checkpoint: LaneCheckpoint;
+}
+
 /** Commits a page of a table's reading. */
 export async function commit(
   context: SyncContext,
   tableId: number,
-  lane: LaneCheckpoint,
+  lane: LaneRef,
   page: EncodedPage,
 ): Promise<TableCheckpoint> {
   context.throwIfAborted();
   const { batch, rejected, position, done, sourceRows } = page;
   const write = {
     tableId,
-    lane: 0,
-    sequence: lane.sequence + 1,
+    lane: lane.number,
+    sequence: lane.checkpoint.sequence + 1,
     batch,
     rejected,
     position,

@@ -3,8 +3,8 @@ import { Piscina } from 'piscina';
 type Balancer = NonNullable<NonNullable<ConstructorParameters<typeof Piscina>[0]>['loadBalancer']>;
 type Thread = Parameters<Balancer>[1][number];
 
-/** More than there are tables that are read at a time. */
-const MAX_REMEMBERED = 16;
+/** More than there are lanes that are read at a time. */
+const MAX_REMEMBERED = 64;
 
 /**
  * Gives tasks that have something in common to one thread, which may hold something open for them. It costs no more than

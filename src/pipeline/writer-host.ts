@@ -131,6 +131,14 @@ export class WriterHost {
     return { checkpoint, spare: { arena, spans } };
   }
 
+  divide({
+    generation,
+    tableId,
+    boundaries,
+  }: WriterTasks['divide']['request']): WriterTasks['divide']['response'] {
+    return { checkpoint: this.#generation(generation).writer.divide(tableId, boundaries) };
+  }
+
   apply(request: WriterTasks['apply']['request']): WriterTasks['apply']['response'] {
     const { generation, changes, maxLossShare } = request;
     return { checkpoints: this.#generation(generation).writer.apply(changes, maxLossShare) };

@@ -152,6 +152,14 @@ export class KeyWriter {
   }
 }
 
+/** A row's key, or null where no row with it can be cached. */
+export function cacheableKey(values: readonly Cell[], rowid?: number | bigint): Uint8Array | null {
+  if (unkeyableReason(values) !== null) return null;
+  const buffer = Buffer.allocUnsafe(keyBound(values));
+  const end = writeKey(buffer, 0, values as SqlValue[], rowid);
+  return end > MAX_KEY_BYTES ? null : new Uint8Array(buffer.subarray(0, end));
+}
+
 /**
  * The bytes of a key.
  *

@@ -15,10 +15,19 @@ export class BodySink {
   readonly #stats: StatsCollector;
   readonly #action: Strike['action'];
   readonly #limit: number;
+  readonly #bytesPerMs: number;
+  /** When the next byte may be sent. */
+  #freeAt = 0;
   #sent = 0;
   #ended = false;
 
-  constructor(res: ServerResponse, stats: StatsCollector, action: Strike['action']) {
+  constructor(
+    res: ServerResponse,
+    stats: StatsCollector,
+    action: Strike['action'],
+    bytesPerSecond = Infinity,
+  ) {
+    this.#bytesPerMs = bytesPerSecond / 1000;
     this.#res = res;
     this.#stats = stats;
     this.#action = action;
@@ -47,12 +56,23 @@ export class BodySink {
     const bytes = isCut ? chunk.subarray(0, room) : chunk;
     this.#sent += bytes.byteLength;
     this.#stats.bytesSent += bytes.byteLength;
+    await this.#turn(bytes.byteLength);
     const isFull = bytes.byteLength > 0 && !this.#res.write(bytes);
     if (isCut) {
       await this.#cut();
     } else if (isFull) {
       await drained(this.#res);
     }
+  }
+
+  /** Waits until so many bytes may follow those before. */
+  async #turn(bytes: number): Promise<void> {
+    if (this.#bytesPerMs === Infinity) return;
+    const waitMs = this.#freeAt - performance.now();
+    if (waitMs > 0) {
+      await sleep(waitMs);
+    }
+    this.#freeAt = Math.max(this.#freeAt, performance.now()) + bytes / this.#bytesPerMs;
   }
 
   end(): void {

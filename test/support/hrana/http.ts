@@ -88,7 +88,7 @@ export class HttpHandler {
     if (delayMs > 0) {
       await sleep(delayMs);
     }
-    const sink = new BodySink(res, stats, strike.action);
+    const sink = new BodySink(res, stats, strike.action, options.bytesPerSecond);
     if (await answerFault(strike.action, 'before', res, sink)) {
       return;
     }

@@ -17,6 +17,8 @@ export interface HranaServerOptions {
   readonly maxResponseBytes?: number;
   /** Added to every answer. Default 0. */
   readonly latencyMs?: number;
+  /** How fast each answer's body is sent at most, as over a long way. Default: as fast as it is taken. */
+  readonly bytesPerSecond?: number;
   /** Whether answers tell a replication index. Default true. */
   readonly replicationIndex?: boolean;
   /** Least bytes of a cursor's body sent at once; 1 sends each fetch of rows alone. Default 16 KiB. */
@@ -46,6 +48,7 @@ export interface ResolvedOptions {
   readonly transactionTimeoutMs: number;
   readonly maxResponseBytes: number;
   readonly latencyMs: number;
+  readonly bytesPerSecond: number;
   readonly replicationIndex: boolean;
   readonly cursorChunkBytes: number;
   readonly replayIdentical: boolean;
@@ -61,6 +64,7 @@ export function resolveOptions(options: HranaServerOptions): ResolvedOptions {
     transactionTimeoutMs: options.transactionTimeoutMs ?? 5_000,
     maxResponseBytes: options.maxResponseBytes ?? 10_000_000,
     latencyMs: options.latencyMs ?? 0,
+    bytesPerSecond: options.bytesPerSecond ?? Infinity,
     replicationIndex: options.replicationIndex ?? true,
     cursorChunkBytes: options.cursorChunkBytes ?? 16_384,
     replayIdentical: options.replayIdentical ?? false,

@@ -1,5 +1,5 @@
 import type { LoadTasks } from '../../../src/load/tasks.js';
-import type { EncodedPage, ReaderTasks } from '../../../src/pipeline/messages.js';
+import type { LanePage, ReaderTasks } from '../../../src/pipeline/messages.js';
 import { ReaderHost } from '../../../src/pipeline/reader-host.js';
 import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
@@ -8,7 +8,7 @@ import { countRowsFetched, reachAsync } from './fault.js';
 import { watched, WrappedConnection } from './watched-connection.js';
 
 class WatchedReaderHost extends ReaderHost {
-  override async page(request: ReaderTasks['page']['request']): Promise<EncodedPage> {
+  override async page(request: ReaderTasks['page']['request']): Promise<LanePage> {
     const page = await super.page(request);
     countRowsFetched(page.batch.count + page.rejected.length);
     await reachAsync('page:encoded');

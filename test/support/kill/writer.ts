@@ -44,6 +44,7 @@ export default serveWriter({
   addRuns: step('addRuns', (request) => host.addRuns(request)),
   abandonLoad: step('abandonLoad', (request) => host.abandonLoad(request)),
   endLoad: step('endLoad', (request) => host.endLoad(request)),
+  divide: step('divide', (request) => host.divide(request)),
   apply: step('apply', (request) => host.apply(request)),
   restart: step('restart', (request) => host.restart(request)),
   follow: step('follow', (request) => host.follow(request)),
