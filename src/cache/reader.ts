@@ -26,6 +26,7 @@ import { readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
 import { refuseOpenToAll } from './safe-directory.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
+import { rowMaker, type RowMaker } from './row-maker.js';
 
 /** How a cache is read: see {@link openCache}. */
 export interface CacheReaderOptions {
@@ -351,6 +352,7 @@ interface OpenTable {
   readonly plan: TablePlan;
   readonly indexNumbers: readonly number[];
   readonly rows: BytesDatabase;
+  readonly toRow: RowMaker;
 }
 
 /** Reads one table. Rows come as plain objects, columns by name in the source's order. */
@@ -478,7 +480,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       const scanned = this.#scanned(table, index);
       const reverse = scanned.index.descending[0] !== true;
       const found = scanIndex(scanned, { limit: count, reverse });
-      return Array.from(found, (cells) => this.#toRow(table, cells));
+      return Array.from(found, (cells) => table.toRow(cells) as Row);
     });
   }
 
@@ -544,7 +546,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     try {
       const { table } = held;
       for (const cells of scanIndex(this.#scanned(table, index), range)) {
-        yield this.#toRow(table, cells);
+        yield table.toRow(cells) as Row;
       }
     } catch (error) {
       throw noteDamage(held.table, error);
@@ -600,7 +602,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       entries: view.environment.indexes(id),
       transaction: view.transaction,
       read: (rowKey, entryKey) => {
-        const value = table.rows.getBinaryFast(rowKey, options(table));
+        const value = lentValue(table, rowKey);
         if (value === undefined) throw danglingIndex(plan.name, name);
         const cells = this.#cells(table, rowKey, value, value.length);
         if (view.validateChecksums) {
@@ -635,7 +637,8 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       );
     }
     const { id, plan, indexNumbers } = found;
-    return { view, id, plan, indexNumbers, rows: view.environment.rows(id) };
+    const toRow = rowMaker(plan.columns.map((column) => column.name));
+    return { view, id, plan, indexNumbers, rows: view.environment.rows(id), toRow };
   }
 
   /** The table, looked up again when it was dropped or replaced meanwhile: also while its successor was opened. */
@@ -662,7 +665,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
     try {
-      const value = table.rows.getBinaryFast(key, options(table));
+      const value = lentValue(table, key);
       // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
       return value === undefined ? undefined : this.#decode(table, key, value, value.length);
     } catch (error) {
@@ -671,7 +674,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 
   #decode(table: OpenTable, key: Uint8Array, value: Buffer, length: number): Row {
-    return this.#toRow(table, this.#cells(table, key, value, length));
+    return table.toRow(this.#cells(table, key, value, length)) as Row;
   }
 
   #cells(table: OpenTable, key: Uint8Array, value: Buffer, length: number): SqlValue[] {
@@ -689,17 +692,6 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     } catch (error) {
       throw noteDamage(table, error);
     }
-  }
-
-  #toRow({ plan }: OpenTable, cells: readonly SqlValue[]): Row {
-    const row: Record<string, SqlValue> = {};
-    const { columns } = plan;
-    for (let i = 0; i < columns.length; i++) {
-      const { name } = columns[i]!;
-      if (name === '__proto__') defineOwn(row, name, cells[i]!);
-      else row[name] = cells[i]!;
-    }
-    return row as Row;
   }
 
   #bounds(table: OpenTable, { gt, gte, lt, lte, limit, reverse }: RangeOptions): object {
@@ -744,11 +736,19 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 }
 
+/** A record as lmdb-js lends it, until the next read. */
+function lentValue(table: OpenTable, key: Buffer): Buffer | undefined {
+  const value: Uint8Array | undefined = table.rows.getBinaryFast(key, options(table));
+  if (value === undefined || value instanceof Buffer) return value;
+  // One too large for its buffer comes as a view of the mapped file.
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
+
 /** The columns of a record, or null where its bytes are no row of the plan. */
 function decodeRow(plan: TablePlan, value: Buffer, length: number): SqlValue[] | null {
   try {
     const cells = decodeRecord(value, length);
-    return Array.isArray(cells) && cells.length === plan.columns.length ? cells : null;
+    return cells.length === plan.columns.length ? cells : null;
   } catch {
     return null;
   }
@@ -913,11 +913,6 @@ function openGeneration(cacheDir: string, generation: number): Environment {
     void environment.close();
     throw error;
   }
-}
-
-/** An assignment to this name would set the prototype. */
-function defineOwn(row: object, name: string, value: SqlValue): void {
-  Object.defineProperty(row, name, { value, enumerable: true, configurable: true, writable: true });
 }
 
 function cutShort(table: string, seen: number, expected: number): CacheError {

@@ -1,32 +1,21 @@
 import { CacheError } from '../errors.js';
-import { Packr, Unpackr } from 'msgpackr';
+import { Packr } from 'msgpackr';
 import { CHECKSUM_BYTES, loadChecksum, type Checksum } from '../transform/checksum.js';
 import type { SqlValue } from '../values.js';
+import { decodeRow } from './row-decoder.js';
 
-const rowUnpackr = new Unpackr({ useRecords: false, copyBuffers: true, int64AsType: 'bigint' });
 const metaChecksum = await loadChecksum();
 const packr = new Packr({ useRecords: false, variableMapSize: true, copyBuffers: true });
-
-const MIN_SAFE = BigInt(Number.MIN_SAFE_INTEGER);
-const MAX_SAFE = BigInt(Number.MAX_SAFE_INTEGER);
 
 /**
  * The column values of a stored record.
  *
  * @param value the record's value: the row as msgpack, then its checksum. Only read until this returns.
  * @param length the value's length, which may be less than the buffer's.
+ * @throws {RangeError} when the bytes are no row.
  */
 export function decodeRecord(value: Buffer, length: number): SqlValue[] {
-  const cells = rowUnpackr.unpack(value, length - CHECKSUM_BYTES) as SqlValue[];
-  for (let i = 0; i < cells.length; i++) {
-    const cell = cells[i]!;
-    if (typeof cell === 'bigint') {
-      if (cell >= MIN_SAFE && cell <= MAX_SAFE) cells[i] = Number(cell);
-    } else if (cell instanceof Uint8Array) {
-      cells[i] = new Uint8Array(cell.buffer as ArrayBuffer, cell.byteOffset, cell.byteLength);
-    }
-  }
-  return cells;
+  return decodeRow(value, length - CHECKSUM_BYTES);
 }
 
 /** Whether a record's checksum is that of its key and row. */

@@ -235,6 +235,39 @@ void describe('point reads', () => {
   });
 });
 
+/** lmdb-js lends values up to 16 MB in a buffer of its own, and maps larger ones. */
+const MAPPED_BYTES = 17 * 2 ** 20;
+
+void describe('rows of many megabytes', () => {
+  void it('come as they are, checked or not', async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    changeDatabase(
+      file,
+      `CREATE TABLE t (id INTEGER PRIMARY KEY, name TEXT, v BLOB);
+      INSERT INTO t VALUES (1, 'naïve', zeroblob(${MAPPED_BYTES})), (2, 'small', x'0102');`,
+    );
+    const options = { source: { url: `file:${file}` }, cacheDir: dir.join('cache') };
+    await using storage = await StorageSync.open({
+      ...options,
+      pool,
+      tables: [{ name: 't', indexes: [{ name: 'by_name', columns: ['name'] }] }],
+    });
+    await storage.sync();
+    for (const validateChecksums of [false, true]) {
+      await using cache = openCache(options.cacheDir, { validateChecksums });
+      const table = cache.table('t');
+      const [small, large] = table.getMany([2, 1]);
+      assert.deepEqual(small, { id: 2, name: 'small', v: Uint8Array.of(1, 2) });
+      for (const row of [large, table.get(1), ...table.byIndex('by_name', 'naïve')]) {
+        const { id, name, v } = row!;
+        assert.deepEqual([id, name], [1, 'naïve']);
+        assert.ok(v instanceof Uint8Array && Buffer.alloc(MAPPED_BYTES).equals(v));
+      }
+    }
+  });
+});
+
 async function drain(rows: AsyncIterable<unknown>): Promise<void> {
   for await (const row of rows) assert.ok(row);
 }
