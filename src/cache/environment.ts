@@ -21,8 +21,20 @@ const PERMISSIONS = { permissionsMode: FILE_MODE };
 /** A database of one generation: keys and values are bytes. */
 export type BytesDatabase = Omit<Database<Buffer, Buffer>, 'getBinaryFast'> & {
   // lmdb-js takes the options here as in `get`; its types leave them out.
-  getBinaryFast(key: Buffer, options?: { transaction?: ReadTransaction }): Buffer | undefined;
+  getBinaryFast(key: Buffer, options?: { transaction?: ReadTransaction }): Uint8Array | undefined;
 };
+
+/** What is stored under a key, as lmdb-js lends it: until the next read, and in a buffer that is longer than it is. */
+export function lentValue(
+  database: BytesDatabase,
+  key: Buffer,
+  options?: { transaction?: ReadTransaction },
+): Buffer | undefined {
+  const value = database.getBinaryFast(key, options);
+  if (value === undefined || value instanceof Buffer) return value;
+  // One that is too large for that buffer comes as a view of the mapped file.
+  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
+}
 
 /** One state of the environment, for reads that belong together. */
 export type ReadTransaction = ReturnType<Database<Buffer, Buffer>['useReadTransaction']>;

@@ -21,7 +21,7 @@ import {
   type SyncRecord,
   type TableCheckpoint,
 } from './catalog.js';
-import type { Environment } from './environment.js';
+import { lentValue, type Environment } from './environment.js';
 import { buildIndexes, hasIndexWork, type IndexBuildProgress } from './index-build.js';
 import { packMeta } from './record.js';
 import { TableIndexes, type UniqueVerdict } from './table-indexes.js';
@@ -787,7 +787,7 @@ export class GenerationWriter {
         added++;
       } else {
         append = false;
-        const old = rows.getBinaryFast(key);
+        const old = lentValue(rows, key);
         if (old === undefined) added++;
         else if (unchanged === undefined && sameRecord(old, arena, valueStart, end)) continue;
         else this.#index('remove', tableId, plan, key, old);
@@ -802,7 +802,7 @@ export class GenerationWriter {
 
   #removeRow(tableId: number, plan: TablePlan, key: Buffer): boolean {
     const rows = this.#environment.rows(tableId);
-    const old = rows.getBinaryFast(key);
+    const old = lentValue(rows, key);
     if (old === undefined) return false;
     this.#index('remove', tableId, plan, key, old);
     rows.removeSync(key);

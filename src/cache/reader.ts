@@ -18,7 +18,7 @@ import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
 import { DamageLog } from './damage-notes.js';
-import { Environment, type BytesDatabase, type ReadTransaction } from './environment.js';
+import { Environment, lentValue, type BytesDatabase, type ReadTransaction } from './environment.js';
 import { indexEntry } from './index-key.js';
 import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
@@ -602,7 +602,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       entries: view.environment.indexes(id),
       transaction: view.transaction,
       read: (rowKey, entryKey) => {
-        const value = lentValue(table, rowKey);
+        const value = lentValue(table.rows, rowKey, options(table));
         if (value === undefined) throw danglingIndex(plan.name, name);
         const cells = this.#cells(table, rowKey, value, value.length);
         if (view.validateChecksums) {
@@ -665,7 +665,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
 
   #read(table: OpenTable, key: Buffer): Row | undefined {
     try {
-      const value = lentValue(table, key);
+      const value = lentValue(table.rows, key, options(table));
       // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
       return value === undefined ? undefined : this.#decode(table, key, value, value.length);
     } catch (error) {
@@ -734,14 +734,6 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       },
     );
   }
-}
-
-/** A record as lmdb-js lends it, until the next read. */
-function lentValue(table: OpenTable, key: Buffer): Buffer | undefined {
-  const value: Uint8Array | undefined = table.rows.getBinaryFast(key, options(table));
-  if (value === undefined || value instanceof Buffer) return value;
-  // One too large for its buffer comes as a view of the mapped file.
-  return Buffer.from(value.buffer, value.byteOffset, value.byteLength);
 }
 
 /** The columns of a record, or null where its bytes are no row of the plan. */

@@ -2,7 +2,7 @@ import { describeKey } from '../transform/key-text.js';
 import type { Checksum } from '../transform/checksum.js';
 import type { SqlValue } from '../values.js';
 import type { CatalogTable, IndexViolation } from './catalog.js';
-import type { Environment } from './environment.js';
+import { lentValue, type Environment } from './environment.js';
 import { groupOf, indexEntry, indexGroup, rangeOfGroup, wholeIndex } from './index-key.js';
 import type { IndexEntry } from './index-key.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
@@ -184,7 +184,7 @@ export class TableIndexes {
 
   #valuesOf(at: number, rowKey: Buffer): SqlValue[] {
     const { id, plan } = this.#table;
-    const value = this.#environment.rows(id).getBinaryFast(rowKey);
+    const value = lentValue(this.#environment.rows(id), rowKey);
     if (value === undefined) return [null];
     const isSound = recordIsSound(this.#checksum, rowKey, value, value.length);
     const row = isSound ? decodeRecord(value, value.length) : [];

@@ -1,4 +1,4 @@
-import type { BytesDatabase } from '../cache/environment.js';
+import { lentValue, type BytesDatabase } from '../cache/environment.js';
 import { CacheError } from '../errors.js';
 import { decodePosition, encodePosition } from '../pipeline/position.js';
 import type { SpareMemory } from '../pipeline/messages.js';
@@ -154,7 +154,7 @@ function compareRange(
   let there = 0;
   for (const { keyStart, valueStart, end } of recordsOf(batch)) {
     const key = arena.subarray(keyStart, valueStart);
-    const stored = rows.getBinaryFast(key);
+    const stored = lentValue(rows, key);
     if (stored !== undefined) there++;
     if (!isStored(stored, arena, valueStart, end)) candidates.push(candidateOf(arena, key, end));
   }
@@ -196,7 +196,7 @@ function compareByKey(rows: BytesDatabase, batch: Batch, onlyAbsent: boolean): C
   const arena = Buffer.from(batch.arena);
   for (const { keyStart, valueStart, end } of recordsOf(batch)) {
     const key = arena.subarray(keyStart, valueStart);
-    const stored = rows.getBinaryFast(key);
+    const stored = lentValue(rows, key);
     if (onlyAbsent && stored !== undefined) continue;
     if (!isStored(stored, arena, valueStart, end)) candidates.push(candidateOf(arena, key, end));
   }

@@ -1,4 +1,4 @@
-import type { BytesDatabase } from '../cache/environment.js';
+import { lentValue, type BytesDatabase } from '../cache/environment.js';
 import { packBounds } from '../load/key-ranges.js';
 import type { RowKernel } from '../load/kernel/row-kernel.js';
 import { LeafRecords } from '../load/leaf-records.js';
@@ -53,7 +53,7 @@ function holdRecords(
   const different: Uint8Array[] = [];
   let present = 0;
   eachSpooled(bytes, (keyStart, valueStart, end) => {
-    const stored = rows.getBinaryFast(bytes.subarray(keyStart, valueStart));
+    const stored = lentValue(rows, bytes.subarray(keyStart, valueStart));
     if (stored !== undefined) present++;
     const isSame =
       stored?.length === end - valueStart &&

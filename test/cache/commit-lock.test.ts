@@ -3,7 +3,7 @@ import { fork } from 'node:child_process';
 import { describe, it } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
-import { Environment } from '../../src/cache/environment.js';
+import { Environment, lentValue } from '../../src/cache/environment.js';
 import { TempDirectory } from '../support/temp.js';
 
 const OPENER = fileURLToPath(new URL('./opener.js', import.meta.url));
@@ -21,7 +21,7 @@ void describe('an environment that other processes open', () => {
     let committed = 0;
     const commit = () =>
       environment.transaction(() => {
-        const found = rows.getBinaryFast(COUNTER)?.readUInt32LE() ?? 0;
+        const found = lentValue(rows, COUNTER)?.readUInt32LE() ?? 0;
         assert.equal(found, committed, 'the transaction before is there');
         const next = Buffer.alloc(4);
         next.writeUInt32LE(committed + 1);
