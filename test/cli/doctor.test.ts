@@ -6,7 +6,6 @@ import {
   readFileSync,
   rmSync,
   statSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -186,10 +185,11 @@ void describe('storage-sync doctor', () => {
     for (const [what, damaged] of damages) {
       rmSync(dir.cache, { recursive: true });
       cpSync(whole, dir.cache, { recursive: true, preserveTimestamps: true });
-      const { atime, mtime } = statSync(data);
       writeFileSync(data, damaged);
       // As a disk damages it: what is noted of the file still says that it is sound.
-      utimesSync(data, atime, mtime);
+      const { size, mtimeNs } = statSync(data, { bigint: true });
+      const seal = { bytes: Number(size), modified: String(mtimeNs) };
+      writeFileSync(join(dir.cache, 'generations/1/seal.json'), JSON.stringify(seal));
       const before = filesOf(dir.cache);
       const { code, diagnosis } = await diagnosed(dir, url);
       assert.equal(code, 1, what);
