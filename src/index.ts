@@ -173,3 +173,5 @@ export {
   type LogLevel,
   type WatchConfig,
 } from './config.js';
+export { diagnose, type Diagnosis } from './doctor/diagnose.js';
+export type { Finding, FindingStatus } from './doctor/finding.js';

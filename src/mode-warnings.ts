@@ -6,7 +6,7 @@ import type { TablePlan } from './source/plan.js';
 /** What is wrong with the cursors that tables are to be followed by. */
 export function cursorWarnings(
   plans: readonly TablePlan[],
-  looks: readonly EncodedCursorLook[],
+  looks: readonly Pick<EncodedCursorLook, 'table' | 'indexed' | 'problem'>[],
 ): string[] {
   return looks.flatMap(({ table, indexed, problem }) => {
     const { cursor, order } = plans.find(({ name }) => name === table)!;

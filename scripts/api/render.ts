@@ -7,7 +7,7 @@ const SECTIONS: readonly (readonly [title: string, files: RegExp])[] = [
   ['Options', /^(options|transports)\./],
   ['Tables', /^(table-definition|values)\./],
   ['Reading', /^cache\/reader\./],
-  ['Status', /^cache\//],
+  ['Status', /^(cache|doctor)\//],
   ['Verifying', /^verify\//],
   ['The change log', /^source\/change-log\//],
   ['The source alone', /^source\//],

@@ -32,15 +32,28 @@ export function preflight(generationDir: string): void {
     const newest = readNewest(fd, path);
     if (isSealed(generationDir)) return;
     const before = fileState(generationDir);
-    const damage = findDamage(fd, newest);
-    if (damage === null) {
-      sealPages(generationDir, before);
-      return;
-    }
-    // Pages of a state that is not the newest any more are used again.
-    const isWritten = readNewest(fd, path).transaction !== newest.transaction;
-    if (!isWritten) throw corrupt(path, damage);
+    if (arePagesSound(fd, path, newest)) sealPages(generationDir, before);
   });
+}
+
+/**
+ * {@link preflight} that looks at every page, whatever is known of the file, and leaves no note that it did.
+ *
+ * @returns false where the file was written meanwhile, so that nothing can be said of its pages.
+ * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
+ */
+export function inspectPages(generationDir: string): boolean {
+  refuseLinks(generationDir);
+  return withFile(generationDir, 'r', (fd, path) => arePagesSound(fd, path, readNewest(fd, path)));
+}
+
+/** False where they cannot be told to be damaged, because the file was written meanwhile. */
+function arePagesSound(fd: number, path: string, newest: Meta): boolean {
+  const damage = findDamage(fd, newest);
+  if (damage === null) return true;
+  // Pages of a state that is not the newest any more are used again.
+  if (readNewest(fd, path).transaction === newest.transaction) throw corrupt(path, damage);
+  return false;
 }
 
 /**

@@ -111,6 +111,19 @@ export async function readStatus(
   cacheDir: string,
   options: StatusOptions = {},
 ): Promise<CacheStatus> {
+  return await lookAtStatus(cacheDir, options, preflight);
+}
+
+/**
+ * {@link readStatus} with another look at a generation before LMDB opens it.
+ *
+ * @param look throws where it must not be opened.
+ */
+export async function lookAtStatus(
+  cacheDir: string,
+  options: StatusOptions,
+  look: (generationDir: string) => void,
+): Promise<CacheStatus> {
   refuseOpenToAll(cacheDir);
   const holder = currentHolder(cacheDir);
   const base = {
@@ -134,11 +147,16 @@ export async function readStatus(
     const dir = generationPath(cacheDir, shown);
     if (manifest?.live == null) {
       // What is being built may be anything, from nothing on; the next sync drops it if it is unusable.
-      const { tables } = await inspect(dir, NO_DAMAGE).catch(() => ({ tables: {} }));
+      const { tables } = await inspect(dir, look, NO_DAMAGE).catch(() => ({ tables: {} }));
       return { ...base, state: 'empty', generation: null, tables };
     }
     const damage = readDamage(cacheDir, manifest.live);
-    const { tables, record, snapshots } = await inspect(dir, damage, readNotedSnapshots(cacheDir));
+    const { tables, record, snapshots } = await inspect(
+      dir,
+      look,
+      damage,
+      readNotedSnapshots(cacheDir),
+    );
     const isWide = Object.values(tables).some(
       ({ damagedRecords }) => damagedRecords > MAX_DAMAGED_RECORDS,
     );
@@ -161,7 +179,7 @@ export async function readStatus(
   } catch (error) {
     // Another generation may have been published between the look at the manifest and at this one, which is gone then.
     if (manifest !== undefined && readManifest(cacheDir)?.live !== manifest?.live) {
-      return await readStatus(cacheDir, options);
+      return await lookAtStatus(cacheDir, options, look);
     }
     if (!(error instanceof CacheError) || error.code !== 'CACHE_CORRUPT') throw error;
     const lastError = { at: new Date().toISOString(), code: error.code, message: error.message };
@@ -180,7 +198,7 @@ export async function servedTables(cacheDir: string): Promise<readonly ServedTab
   try {
     const live = readManifest(cacheDir)?.live ?? null;
     if (live === null) return [];
-    return await withGeneration(generationPath(cacheDir, live), (environment) =>
+    return await withGeneration(generationPath(cacheDir, live), preflight, (environment) =>
       environment.catalog().tables.map(({ id, plan }) => {
         return { plan, rows: environment.tableState(id).rows };
       }),
@@ -226,10 +244,11 @@ interface Inspection {
 
 async function inspect(
   generationDir: string,
+  look: (generationDir: string) => void,
   { records }: NotedDamage,
   noted: readonly NotedSnapshot[] = [],
 ): Promise<Inspection> {
-  return await withGeneration(generationDir, (environment) => {
+  return await withGeneration(generationDir, look, (environment) => {
     const tables = environment.catalog().tables.map(
       ({ id, plan }) =>
         [
@@ -248,12 +267,13 @@ async function inspect(
 
 async function withGeneration<T>(
   generationDir: string,
-  look: (environment: Environment) => T,
+  look: (generationDir: string) => void,
+  use: (environment: Environment) => T,
 ): Promise<T> {
-  preflight(generationDir);
+  look(generationDir);
   const environment = new Environment(generationDir);
   try {
-    return look(environment);
+    return use(environment);
   } finally {
     await environment.close();
   }

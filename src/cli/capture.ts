@@ -6,7 +6,7 @@ import type {
 } from '../source/change-log/change-log.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE } from './exit-code.js';
-import { formatCount, formatDuration, formatPlural, printable } from './format.js';
+import { formatCount, formatDuration, formatPlural, printable } from '../format.js';
 import type { OutputFlags } from './output.js';
 import { syncSettings } from './settings.js';
 import { textTable } from './text-table.js';

@@ -13,6 +13,9 @@ const JAVASCRIPT_EXTENSIONS = ['.js', '.mjs'];
 const TYPESCRIPT_EXTENSIONS = ['.ts', '.mts'];
 const EXTENSIONS = [...TYPESCRIPT_EXTENSIONS, ...JAVASCRIPT_EXTENSIONS, ...JSON_EXTENSIONS];
 
+const NOT_INSTALLED_HINT =
+  'Install the package here (npm install storage-sync), or import its types alone, which needs no package: import type { ConfigFile }.';
+
 /** The files that are looked for in the working directory where none is named. */
 export const CONFIG_FILE_NAMES = EXTENSIONS.map((extension) => `storage-sync.config${extension}`);
 
@@ -97,7 +100,12 @@ async function importModule(path: string): Promise<unknown> {
       ? await importTypeScript(url)
       : ((await import(url)) as typeof module);
   } catch (error) {
-    throw new ConfigError(`${path} cannot be loaded: ${messageOf(error)}`, { cause: error });
+    const message = messageOf(error);
+    const isNotInstalled = /Cannot find (module|package) 'storage-sync'/.test(message);
+    throw new ConfigError(`${path} cannot be loaded: ${message}`, {
+      cause: error,
+      ...(isNotInstalled ? { hint: NOT_INSTALLED_HINT } : {}),
+    });
   }
   if (module.default === undefined) {
     throw new ConfigError(`${path} has no default export.`, {

@@ -2,7 +2,7 @@ import { openCache } from '../cache/reader.js';
 import { ConfigError } from '../errors.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE, EXIT_FAILED } from './exit-code.js';
-import { formatPlural } from './format.js';
+import { formatPlural } from '../format.js';
 import { keyCandidates, keysFrom } from './key-argument.js';
 import { RowJson } from './row-json.js';
 import { cacheSettings, type CacheFlags } from './settings.js';

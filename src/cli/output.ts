@@ -1,6 +1,6 @@
 import { inspect } from 'node:util';
 import { StorageSyncError, type ErrorContext } from '../errors.js';
-import { printable } from './format.js';
+import { printable } from '../format.js';
 import type { Secrets } from '../secrets.js';
 
 export interface OutputFlags {

@@ -6,6 +6,7 @@ import { runCommand, type Command as Work } from './command-run.js';
 import { EXIT_DONE, EXIT_USAGE } from './exit-code.js';
 import { Output, type OutputFlags } from './output.js';
 import { Secrets } from '../secrets.js';
+import type { InitFlags } from './init.js';
 import type { CacheFlags, SourceFlags, SyncFlags } from './settings.js';
 import { TRANSPORTS } from '../transports.js';
 import { VERSION } from '../version.js';
@@ -94,6 +95,25 @@ function buildProgram(run: (flags: OutputFlags, work: Work) => Promise<void>): C
       await run(flags, async (context) => {
         const { status } = await import('./status.js');
         return await status(flags, context);
+      });
+    });
+
+  syncOptions(program.command('doctor'))
+    .description('look at the host, the source and the cache, and say what to do; changes nothing')
+    .addHelpText('after', DOCTOR_HELP)
+    .action(async (flags: SyncFlags) => {
+      await run(flags, async (context) => {
+        const { doctor } = await import('./doctor.js');
+        return await doctor(flags, context);
+      });
+    });
+
+  initOptions(program.command('init'))
+    .description('write a configuration file with comments, from what there is in the source')
+    .action(async (flags: InitFlags) => {
+      await run(flags, async (context) => {
+        const { init } = await import('./init.js');
+        return await init(flags, context);
       });
     });
 
@@ -269,11 +289,30 @@ function rowErrorOption(): Option {
 }
 
 function sourceOptions(command: Command): Command {
-  return cacheOptions(networkOptions(command)).addOption(
-    new Option('--transport <name>', 'how to read the source (default: auto, the fastest)').choices(
-      TRANSPORTS,
-    ),
-  );
+  return cacheOptions(networkOptions(command)).addOption(transportOption());
+}
+
+function transportOption(): Option {
+  return new Option(
+    '--transport <name>',
+    'how to read the source (default: auto, the fastest)',
+  ).choices(TRANSPORTS);
+}
+
+function initOptions(command: Command): Command {
+  return outputOptions(
+    networkOptions(command)
+      .option('--cache <dir>', 'the directory of the cache (default: ./.storage-sync)')
+      .addOption(transportOption())
+      .addOption(
+        new Option('--format <format>', 'what to write it in (default: ts)').choices([
+          'ts',
+          'js',
+          'json',
+        ]),
+      )
+      .option('--force', 'write it anew where there is one'),
+  ).addHelpText('after', INIT_HELP);
 }
 
 function networkOptions(command: Command): Command {
@@ -328,6 +367,17 @@ A module may also export what defineConfig gives, or a function. Variables of th
 TURSO_AUTH_TOKEN, STORAGE_SYNC_BATCH_SIZE …) win over the file, and flags over both. Relative paths start at the
 working directory.`;
 
+const INIT_HELP = `
+Writes storage-sync.config.ts (.js, .json) into the working directory: the source without its token, its tables with
+their keys, columns that may serve as cursors, and every option with its default, commented out. JSON has no comments.
+Reads the schema, and counts rows of a file only.`;
+
+const DOCTOR_HELP = `
+Looks at the host (versions, native packages, memory, open files), the source (connection, latency, tables, cursors,
+change logs) and the cache (directory, disk, every page of its file, damage, failed syncs, its writer, tables that are
+read in full, readers of old states). Exits with 0 also where there are warnings, with 1 where a check failed, and with
+4 where the source could not be reached and nothing else is wrong. --quiet prints warnings and failures alone.`;
+
 const VERIFY_HELP = `
 Levels:
   quick   counts, the newest rows, the schema and the cache's own books
@@ -363,6 +413,8 @@ function usageError(error: CommanderError, args: readonly string[]): ConfigError
     'rebuild',
     'verify',
     'watch',
+    'doctor',
+    'init',
     'status',
     'tables',
     'get',

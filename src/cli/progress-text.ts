@@ -1,5 +1,5 @@
 import type { SyncProgress } from '../progress.js';
-import { formatCount, formatDuration, formatRate, printable } from './format.js';
+import { formatCount, formatDuration, formatRate, printable } from '../format.js';
 
 const PHASES: Readonly<Record<SyncProgress['phase'], string>> = {
   connecting: 'connecting',

@@ -1,5 +1,5 @@
 import type { SchemaChange, SyncReport, TableReport } from '../report.js';
-import { formatBytes, formatCount, formatDuration, formatPlural } from './format.js';
+import { formatBytes, formatCount, formatDuration, formatPlural } from '../format.js';
 import { textTable, type TextColumn } from './text-table.js';
 
 const COLUMNS: readonly TextColumn[] = [

@@ -98,7 +98,11 @@ function cacheDirOf(flags: CacheFlags, file: ConfigFile): string {
   return flags.cache ?? file.cacheDir ?? DEFAULT_CACHE_DIR;
 }
 
-function sourceSettings(flags: SourceFlags, file: ConfigFile): StorageSyncOptions['source'] {
+/** @throws {ConfigError} when none is given. */
+export function sourceSettings(
+  flags: Pick<SourceFlags, 'source' | 'authToken'>,
+  file: ConfigFile,
+): StorageSyncOptions['source'] {
   const url = flags.source ?? file.source?.url;
   if (!url) {
     throw new ConfigError('No source is given.', {

@@ -2,7 +2,7 @@ import { describeSnapshot } from '../cache/held-snapshots.js';
 import { readStatus, type CacheStatus, type CheckpointStatus } from '../cache/status.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE } from './exit-code.js';
-import { formatCount, formatDuration, formatPlural, printable } from './format.js';
+import { formatCount, formatDuration, formatPlural, printable } from '../format.js';
 import { cacheSettings, type CacheFlags } from './settings.js';
 import { textTable } from './text-table.js';
 

@@ -7,7 +7,7 @@ import { connect } from '../source/open-source.js';
 import { planTables } from '../source/plan.js';
 import type { CommandContext } from './command-run.js';
 import { EXIT_DONE } from './exit-code.js';
-import { formatCount } from './format.js';
+import { formatCount } from '../format.js';
 import { cacheSettings, syncSettings, type CacheFlags, type SourceFlags } from './settings.js';
 import { textTable } from './text-table.js';
 

@@ -1,4 +1,4 @@
-import { printable } from './format.js';
+import { printable } from '../format.js';
 
 export interface TextColumn {
   readonly title: string;

@@ -1,5 +1,5 @@
 import type { VerifyReport, VerifyTableReport } from '../verify/report.js';
-import { formatCount, formatDuration, formatPlural, printable } from './format.js';
+import { formatCount, formatDuration, formatPlural, printable } from '../format.js';
 import { textTable, type TextColumn } from './text-table.js';
 
 const COLUMNS: readonly TextColumn[] = [

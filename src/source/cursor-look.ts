@@ -49,10 +49,20 @@ function lookOf({ name, columns, cursor }: TablePlan): string[] {
   const from = `main.${quoteIdentifier(name)}`;
   const last = `(SELECT ${exactCell(term.sql)} FROM ${from} ORDER BY ${term.sql}${collate(term)} DESC LIMIT 1)`;
   const hasNulls = nullable ? `EXISTS (SELECT 1 FROM ${from} WHERE ${term.sql} IS NULL)` : '0';
-  if (term.collation === null) return [last, hasNulls, '1'];
-  const indexed =
+  return [last, hasNulls, isIndexed({ name, columns, cursor })];
+}
+
+/** SQL: whether rows can be found by the cursor of a plan that has one. */
+export function isIndexed({
+  name,
+  columns,
+  cursor,
+}: Pick<TablePlan, 'name' | 'columns' | 'cursor'>): string {
+  const { term } = cursor!;
+  if (term.collation === null) return '1';
+  return (
     `EXISTS (SELECT 1 FROM pragma_index_list(${quoteText(name)}, 'main') AS i, ` +
     `pragma_index_xinfo(i.name, 'main') AS x WHERE i.partial = 0 AND x.seqno = 0 AND ` +
-    `x.name = ${quoteText(columns[term.column]!.name)} AND upper(x.coll) = 'BINARY')`;
-  return [last, hasNulls, indexed];
+    `x.name = ${quoteText(columns[term.column]!.name)} AND upper(x.coll) = 'BINARY')`
+  );
 }

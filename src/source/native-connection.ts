@@ -14,6 +14,11 @@ const CACHE_KIB = 2000;
 
 type Statement = ReturnType<InstanceType<typeof Database>['prepare']>;
 
+export interface NativeConnectionOptions {
+  /** Whether nobody writes the file: it is read without locks, and no other file is made beside it. */
+  readonly isStill?: boolean;
+}
+
 /**
  * Reads a SQLite file through the native driver, rows as arrays and INTEGERs exact. Synchronous underneath: use it in
  * a worker thread. Opens the file read-only.
@@ -31,11 +36,12 @@ export class NativeConnection implements SourceConnection {
   readonly #statements = new Map<string, Statement>();
   readonly #path: string;
 
-  constructor(url: string) {
+  constructor(url: string, { isStill = false }: NativeConnectionOptions = {}) {
     this.#path = filePathOf(url);
     refuseMissing(this.#path);
     try {
-      const uri = `file:${this.#path.replace(/[%?#]/g, encodeURIComponent)}?mode=ro`;
+      const mode = isStill ? 'mode=ro&immutable=1' : 'mode=ro';
+      const uri = `file:${this.#path.replace(/[%?#]/g, encodeURIComponent)}?${mode}`;
       this.#database = new Database(uri, { timeout: BUSY_TIMEOUT_MS } as never);
       this.#database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     } catch (error) {

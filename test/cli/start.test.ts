@@ -23,7 +23,14 @@ async function packagesOf(args: readonly string[], dir: TempDirectory): Promise<
 }
 
 void describe('the start of the command', () => {
-  for (const args of [['--help'], ['--version'], ['sync', '--help'], ['help', 'verify']]) {
+  for (const args of [
+    ['--help'],
+    ['--version'],
+    ['sync', '--help'],
+    ['init', '--help'],
+    ['help', 'verify'],
+    ['help', 'doctor'],
+  ]) {
     void it(`loads no package but commander for ${args.join(' ')}`, async () => {
       await using dir = await TempDirectory.make();
       assert.deepEqual([...(await packagesOf(args, dir))], ['commander']);

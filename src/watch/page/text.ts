@@ -1,6 +1,6 @@
-import { formatDuration, printable } from '../../cli/format.js';
+import { formatDuration, printable } from '../../format.js';
 
-export { formatBytes, formatCount, formatDuration, formatPlural } from '../../cli/format.js';
+export { formatBytes, formatCount, formatDuration, formatPlural } from '../../format.js';
 
 /** What is not known, or not at all. */
 export const NONE = '–';
