@@ -40,6 +40,7 @@ import type { PageBounds } from './source/page.js';
 import { plainTransportWarning } from './source/plain-transport.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { RowTally } from './source/row-tally.js';
+import { serverAddress } from './source/hrana/server-url.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import {
   countCheck,
@@ -312,7 +313,10 @@ export class StorageSync implements AsyncDisposable {
   #lookUpRef(session: string): SourceRef {
     const { connection } = this.#sourceRef(session);
     const retries = Math.min(this.#options.retries, LOOK_UP_RETRIES);
-    return { session, connection: { ...connection, retries } };
+    const isServer = serverAddress(connection.url) !== null && connection.transport !== 'client';
+    // A cursor is worth nothing for some rows, and to ask whether there is one costs a round trip.
+    const transport = isServer ? 'http-pipeline' : connection.transport;
+    return { session, connection: { ...connection, retries, transport } };
   }
 
   #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
