@@ -273,6 +273,7 @@ export class CacheReader implements AsyncDisposable {
       this.#environment = opened.environment;
       this.#generation = opened.generation;
       void previous?.close();
+      this.#noteSync();
     }
     this.#manifestStamp = stamp;
   }

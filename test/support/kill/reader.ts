@@ -14,6 +14,12 @@ class WatchedReaderHost extends ReaderHost {
     await reachAsync('page:encoded');
     return page;
   }
+
+  override async lookUp(request: ReaderTasks['lookUp']['request']): Promise<EncodedPage> {
+    const page = await super.lookUp(request);
+    await reachAsync('lookUp:done');
+    return page;
+  }
 }
 
 const host = new WatchedReaderHost({
