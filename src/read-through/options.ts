@@ -11,7 +11,7 @@ export const DEFAULT_MAX_KEPT_BYTES = 8 * 1024 * 1024;
 /** How long a fetched row is held in memory. */
 export const DEFAULT_KEPT_TTL_MS = 60_000;
 
-/** How a table is read through: see {@link StorageSync.readThrough}. */
+/** How a table is read through: see `StorageSync.readThrough`. */
 export interface ReadThroughOptions {
   /** Keys that the source had no row for, remembered at most. Default: {@link DEFAULT_MAX_NEGATIVES}; 0 for none. */
   readonly maxNegatives?: number | undefined;

@@ -68,7 +68,7 @@ export interface ReadThroughShared {
 
 /**
  * Reads rows of one table from the cache, and those that it does not have from the source. Made by
- * {@link StorageSync.readThrough}.
+ * `StorageSync.readThrough`.
  *
  * - Callers who miss the same key at the same time share one answer, and keys that are missed at the same time one
  *   statement.
@@ -170,11 +170,11 @@ class ReadThroughTable {
     const reader = this.#open();
     const rows = reader.getMany(keys);
     return await Promise.all(
-      rows.map((row, i) => {
+      rows.map(async (row, i) => {
         if (row !== undefined) return this.#hit(row);
         const key = keys[i]!;
         const values = Array.isArray(key) ? (key as readonly SqlValue[]) : [key as SqlValue];
-        return this.#miss(reader, values, signal);
+        return await this.#miss(reader, values, signal);
       }),
     );
   }

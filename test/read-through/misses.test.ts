@@ -296,11 +296,11 @@ void describe('a source that cannot answer', () => {
       }
       const fired = await fault.fired();
       assert.ok(fired >= 5);
-      const answers = await Promise.allSettled(
-        Array.from({ length: 500 }, (_, i) => through.get(`m${i}`)),
-      );
-      assert.ok(answers.every(({ status }) => status === 'rejected'));
-      assert.equal(await fault.fired(), fired, 'nobody asked');
+      for (let i = 0; i < 100; i++) {
+        await assert.rejects(through.get(`m${i}`), { code: 'SOURCE_UNAVAILABLE' });
+      }
+      const more = (await fault.fired()) - fired;
+      assert.ok(more <= fired, `${more} requests: at most some tries between pauses`);
       assert.equal((await through.get('k1'))?.['v'], 1);
       await server.clearFaults();
       await until(
@@ -476,7 +476,8 @@ void describe('a row that was fetched', () => {
         changeDatabase(file, `DELETE FROM t WHERE k = 'x'`);
         await using other = await StorageSync.open(options);
         await other.sync();
-        await sleep(400);
+        // The lock was held as it first came to be stored.
+        await sleep(1500);
         await assertCacheEquals(file, cacheDir);
         assert.equal(await through.get('x'), undefined);
         assert.ok((await server.stats()).requests > 0);
