@@ -122,6 +122,7 @@ export class ReadThrough<Row> {
    *
    * @example
    * ```ts
+   * const users = storage.readThrough('users');
    * const user = await users.until(AbortSignal.timeout(500)).get(42);
    * ```
    */
