@@ -89,6 +89,15 @@ export {
   type RangeOptions,
   type StreamOptions,
 } from './cache/reader.js';
+export type { CacheReads } from './cache/read-window.js';
+export { ReadThrough, type ReadThroughStats } from './read-through/read-through.js';
+export {
+  DEFAULT_KEPT_TTL_MS,
+  DEFAULT_MAX_KEPT_BYTES,
+  DEFAULT_MAX_NEGATIVES,
+  DEFAULT_NEGATIVE_TTL_MS,
+  type ReadThroughOptions,
+} from './read-through/options.js';
 export {
   CACHE_STATES,
   readStatus,

@@ -40,6 +40,13 @@ export class OutageBreaker {
     halfOpenAfter: new ExponentialBackoff({ initialDelay: PAUSE_MS, maxDelay: MAX_PAUSE_MS }),
   });
 
+  readonly #hint: string;
+
+  /** @param hint what to do while the circuit is open. */
+  constructor(hint = 'Sync again later.') {
+    this.#hint = hint;
+  }
+
   /** @throws {SourceError} `SOURCE_UNAVAILABLE`, without asking, while the circuit is open. */
   async run<T>(work: () => Promise<T>): Promise<T> {
     try {
@@ -49,7 +56,7 @@ export class OutageBreaker {
       throw new SourceError(
         'SOURCE_UNAVAILABLE',
         `The source failed ${FAILURES} times in a row or more, and is not asked again for a while.`,
-        { cause: error, hint: 'Sync again later.' },
+        { cause: error, hint: this.#hint },
       );
     }
   }

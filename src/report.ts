@@ -1,3 +1,4 @@
+import type { CacheReads } from './cache/read-window.js';
 import type { ErrorCode } from './errors.js';
 
 /** Rows and bytes, counted from the first batch of a table's sync, also where that was resumed. */
@@ -89,6 +90,11 @@ export interface SyncReport {
   readonly validation: ValidationReport;
   /** Damaged records that reads had met and the sync fetched again, by table; only where there were any. */
   readonly repaired?: Readonly<Record<string, number>>;
+  /**
+   * What this process asked of `storage.cache` from the sync before to this one, and how much of it the cache had: see
+   * {@link CacheReads}. Only where it was read.
+   */
+  readonly reads?: CacheReads;
   /** Of a skipped sync: why the source could not be had. */
   readonly outage?: { readonly code: ErrorCode; readonly message: string };
   /** With the memory preset: rows of each kind that the source and the cache now share. */

@@ -9,6 +9,7 @@ import { describeSnapshot, snapshotsHeldError, SnapshotWatch } from './cache/hel
 import { generationPath } from './cache/layout.js';
 import { CacheLock } from './cache/lock.js';
 import { healManifest, readManifest } from './cache/manifest.js';
+import type { CacheReads } from './cache/read-window.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { refuseOpenToAll } from './cache/safe-directory.js';
 import { schemaChange } from './cache/schema-change.js';
@@ -28,6 +29,10 @@ import { isReadInFull, readAsPlanned, type ReadResult } from './pipeline/table-r
 import { WorkerPool } from './pipeline/worker-pool.js';
 import { ProgressMeter } from './progress-meter.js';
 import type { SyncProgress } from './progress.js';
+import { resolveReadThroughOptions, type ReadThroughOptions } from './read-through/options.js';
+import { ReadThrough, type ReadThroughShared } from './read-through/read-through.js';
+import { RowStore } from './read-through/row-store.js';
+import { SourceLookUp } from './read-through/source-look-up.js';
 import type { SyncMode, SyncReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
 import type { LogState } from './source/log-state.js';
@@ -35,6 +40,7 @@ import type { PageBounds } from './source/page.js';
 import { plainTransportWarning } from './source/plain-transport.js';
 import { planTables, type TablePlan } from './source/plan.js';
 import { RowTally } from './source/row-tally.js';
+import { serverAddress } from './source/hrana/server-url.js';
 import { sourceFingerprint } from './source/source-fingerprint.js';
 import {
   countCheck,
@@ -45,6 +51,7 @@ import {
   type StoredCount,
 } from './sync-report.js';
 import { SyncRun } from './sync-run.js';
+import type { RowOf, TableDefinition } from './table-definition.js';
 import { Telemetry, type Job } from './telemetry/telemetry.js';
 import type { VerifyContext } from './verify/context.js';
 import { mendNoted, type Mended } from './verify/mend.js';
@@ -52,6 +59,7 @@ import { checkVerifyOptions, DEFAULT_VERIFY_LEVEL } from './verify/options.js';
 import type { VerifyOptions, VerifyReport } from './verify/report.js';
 import { SourceBudget } from './verify/source-budget.js';
 import { verifyCache } from './verify/verification.js';
+import type { SourceRow } from './values.js';
 import { resolveWatchOptions, type WatchOptions } from './watch/watch-options.js';
 import { Watch, type Watched } from './watch/watch.js';
 
@@ -104,6 +112,7 @@ export class StorageSync implements AsyncDisposable {
   readonly #watches = new Set<Watch>();
   readonly #logger: Logger;
   readonly #telemetry: Telemetry;
+  #readThrough: ReadThroughShared | null = null;
 
   private constructor(options: ResolvedOptions, surroundings: Surroundings) {
     this.#options = options;
@@ -111,7 +120,11 @@ export class StorageSync implements AsyncDisposable {
     this.#sharedPool = pool ?? null;
     this.#logger = logger;
     const { cacheDir } = options;
-    const observed = { cacheDir, status: () => this.status() };
+    const observed = {
+      cacheDir,
+      status: () => this.status(),
+      reads: () => this.#cache?.allReads ?? null,
+    };
     this.#telemetry = new Telemetry(observed, { ...providers, logger });
   }
 
@@ -202,10 +215,39 @@ export class StorageSync implements AsyncDisposable {
     return watch;
   }
 
+  /**
+   * Reads a table from the cache, and what that does not have from the source: see {@link ReadThrough}. Make one for a
+   * table and keep it: it holds what is remembered, and lets its callers share what they wait for.
+   *
+   * @example
+   * ```ts
+   * const users = storage.readThrough('users');
+   * const user = await users.get(42);
+   * ```
+   *
+   * @throws {ConfigError} when an option is wrong.
+   */
+  readThrough<Definition extends TableDefinition>(
+    table: Definition,
+    options?: ReadThroughOptions,
+  ): ReadThrough<RowOf<Definition>>;
+  readThrough(name: string, options?: ReadThroughOptions): ReadThrough<SourceRow>;
+  readThrough(
+    table: TableDefinition | string,
+    options: ReadThroughOptions = {},
+  ): ReadThrough<SourceRow> {
+    const resolved = resolveReadThroughOptions(options);
+    this.#refuseClosed();
+    const name = typeof table === 'string' ? table : table.name;
+    return ReadThrough.over(name, resolved, this.#shareReadThrough());
+  }
+
   /** Tells how the cache stands, without contacting the source. */
   async status(): Promise<CacheStatus> {
     const { cacheDir, staleAfterMs, staleAfterFailures } = this.#options;
-    return await readStatus(cacheDir, { staleAfterMs, staleAfterFailures });
+    const status = await readStatus(cacheDir, { staleAfterMs, staleAfterFailures });
+    const reads = this.#readsOf((cache) => cache.reads);
+    return reads ? { ...status, reads } : status;
   }
 
   /** Stops syncs at their next batch, waits for them, and ends the threads. */
@@ -213,6 +255,8 @@ export class StorageSync implements AsyncDisposable {
     this.#closing.abort(new SyncAbortedError());
     await Promise.all([...this.#watches].map((watch) => watch.stop()));
     await Promise.allSettled(this.#running);
+    this.#readThrough?.lookUp.close();
+    await this.#readThrough?.store.close();
     await this.#ownPool?.close();
     await this.#cache?.close();
     this.#cache = null;
@@ -221,6 +265,58 @@ export class StorageSync implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.close();
+  }
+
+  /** Of a cache that was read. One that cannot be read just now says so to whoever reads it. */
+  #readsOf(look: (cache: CacheReader) => CacheReads | null): CacheReads | null {
+    if (this.#cache === null) return null;
+    try {
+      return look(this.#cache);
+    } catch {
+      return null;
+    }
+  }
+
+  #shareReadThrough(): ReadThroughShared {
+    const options = this.#options;
+    const logger = this.#logger;
+    this.#readThrough ??= {
+      cache: () => this.cache,
+      lookUp: new SourceLookUp({
+        pool: () => this.#pool(),
+        sourceRef: (session) => this.#lookUpRef(session),
+        bounds: this.#bounds(),
+      }),
+      store: new RowStore({
+        cacheDir: options.cacheDir,
+        pool: () => this.#pool(),
+        openGeneration: async (generation) =>
+          await this.#openGeneration(generation, sourceFingerprint(options.source.url)),
+        isSyncing: () => this.#running.size > 0,
+        onStored: (rows) => this.#telemetry.rowsStored(rows),
+        onFailed: (error) =>
+          logger.warn(
+            { err: error },
+            `Rows that were read through could not be stored. ${describeError(error)}`,
+          ),
+        onWarning: (warning) => logger.warn({}, warning),
+      }),
+      onRowError: options.onRowError,
+      logger,
+      closing: this.#closing.signal,
+      onLookedUp: (note) => this.#telemetry.lookedUp(note),
+    };
+    return this.#readThrough;
+  }
+
+  /** The source for somebody who waits for a row: tried again less often than by a sync. */
+  #lookUpRef(session: string): SourceRef {
+    const { connection } = this.#sourceRef(session);
+    const retries = Math.min(this.#options.retries, LOOK_UP_RETRIES);
+    const isServer = serverAddress(connection.url) !== null && connection.transport !== 'client';
+    // A cursor is worth nothing for some rows, and to ask whether there is one costs a round trip.
+    const transport = isServer ? 'http-pipeline' : connection.transport;
+    return { session, connection: { ...connection, retries, transport } };
   }
 
   #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
@@ -272,6 +368,7 @@ export class StorageSync implements AsyncDisposable {
     const begun = performance.now();
     // Somebody may have removed it, to begin again.
     await makeDirectory(cacheDir);
+    await this.#readThrough?.store.idle();
     await using _lock = await CacheLock.acquire(cacheDir, mode === 'full' ? 'sync' : 'rebuild');
     try {
       await removeLeftovers(cacheDir);
@@ -279,7 +376,9 @@ export class StorageSync implements AsyncDisposable {
       const report = await this.#breaker.run(
         async () => await this.#recovering(mode, asked, signal, meter),
       );
-      return isHealed ? { ...report, warnings: [...report.warnings, HEALED] } : report;
+      const reads = this.#readsOf((cache) => cache.readsBeforeSync());
+      const told = reads ? { ...report, reads } : report;
+      return isHealed ? { ...told, warnings: [...told.warnings, HEALED] } : told;
     } catch (error) {
       const reason =
         signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
@@ -395,6 +494,7 @@ export class StorageSync implements AsyncDisposable {
     const startedAt = Date.now();
     const options = this.#options;
     const { cacheDir } = options;
+    await this.#readThrough?.store.idle();
     await using _lock = await CacheLock.acquire(cacheDir, 'verify');
     await removeLeftovers(cacheDir);
     const number = readManifest(cacheDir)?.live ?? null;
@@ -855,6 +955,9 @@ function emptyCache(cacheDir: string): CacheError {
     },
   );
 }
+
+/** Further tries of a request for a row that somebody waits for, at most. */
+const LOOK_UP_RETRIES = 1;
 
 /** Times that a sync is gone on with whose commit LMDB refused without need. */
 const COMMIT_TRIES = 3;

@@ -23,6 +23,9 @@ const holderSchema = v.object({
   mode: v.string(),
 });
 
+/** What a holder does that only adds rows which reads have fetched. */
+export const READ_THROUGH_MODE = 'read-through';
+
 /** A status check holds the lock for an instant; a sync that meets one tries again. */
 const PATIENCE_MS = 500;
 const PAUSE_MS = 20;
@@ -42,6 +45,21 @@ export class CacheLock implements AsyncDisposable {
 
   /** @throws {CacheError} `CACHE_LOCKED`, telling who holds it. */
   static async acquire(cacheDir: string, mode: string): Promise<CacheLock> {
+    const lock = await CacheLock.#within(cacheDir, mode, PATIENCE_MS);
+    if (lock === null) throw await lockedError(lockPath(cacheDir));
+    return lock;
+  }
+
+  /** Does not wait: null where somebody holds it, be it for an instant. */
+  static async tryAcquire(cacheDir: string, mode: string): Promise<CacheLock | null> {
+    return await CacheLock.#within(cacheDir, mode, 0);
+  }
+
+  static async #within(
+    cacheDir: string,
+    mode: string,
+    patienceMs: number,
+  ): Promise<CacheLock | null> {
     const path = lockPath(cacheDir);
     let file: FileHandle;
     try {
@@ -49,12 +67,11 @@ export class CacheLock implements AsyncDisposable {
     } catch (error) {
       throw cacheIoError(error, path);
     }
+    let isTaken = false;
     try {
-      const deadline = Date.now() + PATIENCE_MS;
-      while (!tryLock(file.fd)) {
-        if (Date.now() >= deadline) throw await lockedError(path);
-        await sleep(PAUSE_MS);
-      }
+      const deadline = Date.now() + patienceMs;
+      while (!(isTaken = tryLock(file.fd)) && Date.now() < deadline) await sleep(PAUSE_MS);
+      if (!isTaken) return null;
       const holder: LockHolder = {
         pid: process.pid,
         host: hostname(),
@@ -65,8 +82,10 @@ export class CacheLock implements AsyncDisposable {
       await file.write(JSON.stringify(holder), 0);
       return new CacheLock(file);
     } catch (error) {
-      await file.close();
+      isTaken = false;
       throw cacheIoError(error, path);
+    } finally {
+      if (!isTaken) await file.close();
     }
   }
 

@@ -17,6 +17,8 @@ import { encodeKey, encodeKeyPrefix, lendKey } from '../transform/key-codec.js';
 import { describeKey } from '../transform/key-text.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import type { IndexState, IndexViolation } from './catalog.js';
+import { checkpointStamp, takesSingleRows } from './fetched-rows.js';
+import { ReadWindow, type CacheReads, type ReadCounts } from './read-window.js';
 import { DamageLog } from './damage-notes.js';
 import { Environment, lentValue, type BytesDatabase, type ReadTransaction } from './environment.js';
 import { indexEntry } from './index-key.js';
@@ -119,6 +121,7 @@ interface View {
   readonly validateChecksums: boolean;
   readonly generation: number;
   readonly damage: DamageLog;
+  readonly counts: ReadCounts;
 }
 
 /**
@@ -144,6 +147,7 @@ export class CacheReader implements AsyncDisposable {
   readonly #cacheDir: string;
   readonly #validateChecksums: boolean;
   readonly #damage: DamageLog;
+  readonly #reads = new ReadWindow();
   #environment: Environment | null = null;
   /** What tables are read through, until another generation is published. */
   #current: View | null = null;
@@ -200,6 +204,23 @@ export class CacheReader implements AsyncDisposable {
     return CacheSnapshot.watched(this.#view());
   }
 
+  /** How many of the keys asked of this reader since the last completed sync were in the cache. */
+  get reads(): CacheReads {
+    this.#lookAgain();
+    return this.#reads.sofar;
+  }
+
+  /** @internal Of all keys asked so far. */
+  get allReads(): Readonly<ReadCounts> {
+    return this.#reads.total;
+  }
+
+  /** @internal The reads between the last two completed syncs, as far as this reader saw them. */
+  readsBeforeSync(): CacheReads | null {
+    this.#lookAgain();
+    return this.#reads.ended;
+  }
+
   /** Lets go of the cache. Reads throw `CACHE_CLOSED` from then on; snapshots that are held go on. */
   async close(): Promise<void> {
     this.#closed = true;
@@ -231,6 +252,7 @@ export class CacheReader implements AsyncDisposable {
         validateChecksums: this.#validateChecksums,
         generation: this.#generation!,
         damage: this.#damage,
+        counts: this.#reads.counts,
       };
     }
     return this.#current;
@@ -242,6 +264,7 @@ export class CacheReader implements AsyncDisposable {
     const now = performance.now();
     if (this.#environment !== null && now - this.#checkedAt < MANIFEST_CHECK_MS) return;
     this.#checkedAt = now;
+    this.#noteSync();
     const stat = statSync(manifestPath(this.#cacheDir), { throwIfNoEntry: false, bigint: true });
     const stamp = stat ? `${stat.ino}:${stat.mtimeNs}` : '';
     if (stamp === this.#manifestStamp) return;
@@ -251,8 +274,30 @@ export class CacheReader implements AsyncDisposable {
       this.#environment = opened.environment;
       this.#generation = opened.generation;
       void previous?.close();
+      this.#noteSync();
     }
     this.#manifestStamp = stamp;
+  }
+
+  #lookAgain(): void {
+    this.#checkedAt = -Infinity;
+    this.#follow();
+    this.#environment?.refresh();
+    this.#noteSync();
+  }
+
+  /** Begins to count anew where a sync was completed since, whichever process did it. */
+  #noteSync(): void {
+    if (this.#environment !== null) this.#reads.note(syncOf(this.#environment));
+  }
+}
+
+/** The last completed sync, or null where it cannot be told: a damaged note of it is no reason to refuse reads. */
+function syncOf(environment: Environment): string | null {
+  try {
+    return environment.syncRecord()?.sync ?? null;
+  } catch {
+    return null;
   }
 }
 
@@ -346,6 +391,17 @@ const lostSnapshots = new FinalizationRegistry<{
   process.emitWarning(String(opened.stack), { code: 'STORAGE_SYNC_SNAPSHOT_LOST' });
 });
 
+/** Where a table of the cache stands. */
+export interface TablePlace {
+  readonly generation: number;
+  readonly tableId: number;
+  readonly plan: TablePlan;
+  /** The last completed sync. */
+  readonly sync: string | null;
+  /** See {@link checkpointStamp}; null where the table takes no single rows. */
+  readonly stamp: Uint8Array | null;
+}
+
 interface OpenTable {
   readonly view: View;
   readonly id: number;
@@ -393,10 +449,10 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     if (key.length === table.plan.key.length) {
       const row = this.#read(table, lendKey(key));
       // A miss may mean that the table was dropped, or made anew.
-      if (row !== undefined || isPresent(table)) return row;
+      if (row !== undefined || isPresent(table)) return counted(table, row);
     }
     const current = this.#presentTable();
-    return this.#read(current, this.#fullKey(current, key));
+    return counted(current, this.#read(current, this.#fullKey(current, key)));
   }
 
   /** Whether there is a row with this key: one argument for each key column. Its value is not read. */
@@ -407,7 +463,37 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   /** The rows with these keys, in their order, with `undefined` for those that are not there. */
   getMany(keys: readonly KeyArgument[]): (Row | undefined)[] {
     const table = this.#presentTable();
-    return keys.map((key) => this.#read(table, this.#fullKey(table, toValues(key))));
+    return keys.map((key) =>
+      counted(table, this.#read(table, this.#fullKey(table, toValues(key)))),
+    );
+  }
+
+  /** @internal The bytes of a key. */
+  keyBytes(key: readonly SqlValue[]): Uint8Array {
+    // Memory of its own: to another thread goes all that a view is of.
+    return new Uint8Array(this.#fullKey(this.#presentTable(), key));
+  }
+
+  /** @internal Where the table stands now. */
+  place(): TablePlace {
+    const { view, id, plan } = this.#presentTable();
+    const { environment, generation } = view;
+    environment.refresh();
+    const { checkpoint } = environment.tableState(id);
+    const takesRows = takesSingleRows(plan, checkpoint);
+    return {
+      generation,
+      tableId: id,
+      plan,
+      sync: syncOf(environment),
+      stamp: takesRows ? checkpointStamp(checkpoint) : null,
+    };
+  }
+
+  /** @internal Whether no sync was completed since, and the table is the same. */
+  isStill({ generation, tableId, sync }: TablePlace): boolean {
+    const { view, id } = this.#table();
+    return view.generation === generation && id === tableId && syncOf(view.environment) === sync;
   }
 
   /** The number of rows. */
@@ -736,6 +822,11 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   }
 }
 
+/** @internal The row that a record of a table holds. */
+export function rowOfRecord(plan: TablePlan, value: Buffer): SourceRow {
+  return rowMaker(plan.columns.map(({ name }) => name))(decodeRecord(value, value.length));
+}
+
 /** The columns of a record, or null where its bytes are no row of the plan. */
 function decodeRow(plan: TablePlan, value: Buffer, length: number): SqlValue[] | null {
   try {
@@ -755,6 +846,12 @@ function noteDamage({ view, id }: OpenTable, error: unknown): unknown {
   const record = typeof hex === 'string' ? { tableId: id, key: Buffer.from(hex, 'hex') } : null;
   damage.note({ generation, record });
   return failure;
+}
+
+function counted<Row>({ view }: OpenTable, row: Row | undefined): Row | undefined {
+  if (row === undefined) view.counts.misses++;
+  else view.counts.hits++;
+  return row;
 }
 
 function isPresent({ view, id }: OpenTable): boolean {

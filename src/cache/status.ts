@@ -9,7 +9,8 @@ import { Environment } from './environment.js';
 import type { HeldSnapshot } from './held-snapshot.js';
 import { heldSnapshots } from './held-snapshots.js';
 import { generationPath } from './layout.js';
-import { currentHolder, type LockHolder } from './lock.js';
+import { currentHolder, READ_THROUGH_MODE, type LockHolder } from './lock.js';
+import type { CacheReads } from './read-window.js';
 import { readManifest, type Manifest } from './manifest.js';
 import { preflight } from './preflight.js';
 import { refuseOpenToAll } from './safe-directory.js';
@@ -89,6 +90,11 @@ export interface CacheStatus {
   readonly holder: LockHolder | null;
   /** Snapshots of older states that are held of the served generation, oldest first: see {@link HeldSnapshot}. */
   readonly snapshots: readonly HeldSnapshot[];
+  /**
+   * What this process asked of `storage.cache` since the last completed sync, and how much of it the cache had: see
+   * {@link CacheReads}. Only of a `StorageSync` whose cache was read.
+   */
+  readonly reads?: CacheReads;
 }
 
 /** From when on a cache counts as stale. */
@@ -217,9 +223,9 @@ function ageOf(then: number, now: number): number | null {
 }
 
 function stateOf(holder: LockHolder | null, isFresh: boolean): CacheState {
-  // A verify changes nothing about how old the data are.
-  if (holder && holder.mode !== 'verify')
-    return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
+  // A verify changes nothing about how old the data are, nor does a row that was read through.
+  const isSyncing = holder && holder.mode !== 'verify' && holder.mode !== READ_THROUGH_MODE;
+  if (isSyncing) return holder.mode === 'rebuild' ? 'rebuilding' : 'syncing';
   return isFresh ? 'fresh' : 'stale';
 }
 

@@ -37,6 +37,8 @@ const OPTIONS: Readonly<Record<OptionName, string>> = {
   maxBytesInFlight: 'Encoded bytes read and not yet committed: the memory of a sync.',
   maxRowBytes: 'A larger row cannot be cached.',
   concurrency: 'Outstanding reads and writes at most.',
+  lanes:
+    'Parts of a large table on a server that are read at a time, where one alone comes too slowly.',
   threadNiceness:
     'How far the threads stand back for the rest of the process: 0 to 19. In a program only.',
   requestTimeoutMs: 'For one request to the source.',

@@ -5,6 +5,7 @@ import type {
   TableCheckpoint,
 } from '../cache/catalog.js';
 import type { IndexBuildProgress } from '../cache/index-build.js';
+import type { FetchedRows } from '../cache/fetched-rows.js';
 import type { EntryRepair, RowRepair } from '../cache/repair.js';
 import type { UniqueVerdict } from '../cache/table-indexes.js';
 import type {
@@ -153,6 +154,17 @@ export interface SyncReaderTasks {
   };
   /** The rows that there are of some keys, behind a position. */
   readonly rowsByKey: {
+    readonly request: {
+      readonly source: SourceRef;
+      readonly plan: TablePlan;
+      readonly keys: readonly Uint8Array[];
+      readonly position: Uint8Array | null;
+      readonly bounds: PageBounds;
+    };
+    readonly response: EncodedPage;
+  };
+  /** The rows that the source has of some keys, behind a position, within the plan's limit and references or not. */
+  readonly lookUp: {
     readonly request: {
       readonly source: SourceRef;
       readonly plan: TablePlan;
@@ -370,6 +382,15 @@ export interface WriterTasks {
   readonly repairCount: {
     readonly request: { readonly generation: GenerationRef; readonly tableId: number };
     readonly response: Record<string, never>;
+  };
+  /** Adds rows that reads have fetched, to tables in which no sync has come further since. */
+  readonly addFetched: {
+    readonly request: {
+      readonly generation: GenerationRef;
+      readonly fetched: readonly FetchedRows[];
+    };
+    /** How many of each were added; null where the table takes none. */
+    readonly response: { readonly added: readonly (number | null)[] };
   };
   /** Closes the generation. An unpublished one is forced to disk. */
   readonly close: {

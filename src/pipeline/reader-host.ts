@@ -24,6 +24,8 @@ import type {
   ReaderTasks,
   SourceRef,
 } from './messages.js';
+import { lookUpRows } from '../read-through/look-up.js';
+import { untilAborted } from '../until-aborted.js';
 import { WireKernel } from '../load/kernel/wire-kernel.js';
 import { LoadHost } from '../load/load-host.js';
 import type { EntryTaker } from '../source/entry-taker.js';
@@ -238,6 +240,15 @@ export class ReaderHost {
     });
   }
 
+  async lookUp(request: ReaderTasks['lookUp']['request']): Promise<EncodedPage> {
+    const { source, plan, keys, position, bounds } = request;
+    const checksum = this.#checksum;
+    return await this.#on(source, async (connection, signal) => {
+      const page = await lookUpRows(connection, plan, keys, position, bounds, checksum, signal);
+      return { ...page, retries: this.#newRetries(source.session, connection) };
+    });
+  }
+
   async acknowledge(
     request: ReaderTasks['acknowledge']['request'],
   ): Promise<ReaderTasks['acknowledge']['response']> {
@@ -388,20 +399,5 @@ async function closeConnection({ connection, tail }: Session): Promise<void> {
     await opened.close();
   } catch {
     // Whoever asked for the connection was told why there is none.
-  }
-}
-
-async function untilAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
-  let onAbort: (() => void) | undefined;
-  try {
-    return await Promise.race([
-      work,
-      new Promise<never>((_, reject) => {
-        onAbort = () => reject(signal.reason as Error);
-        signal.addEventListener('abort', onAbort);
-      }),
-    ]);
-  } finally {
-    if (onAbort) signal.removeEventListener('abort', onAbort);
   }
 }

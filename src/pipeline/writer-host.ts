@@ -5,6 +5,7 @@ import { abandonAnyBulk, abandonBulk, openBulk } from '../cache/bulk/bulk-file.j
 import { BulkTree } from '../cache/bulk/bulk-tree.js';
 import { finishBulk } from '../cache/bulk/finish-bulk.js';
 import { Environment, rowsName } from '../cache/environment.js';
+import { addFetched } from '../cache/fetched-rows.js';
 import { cacheIoError, DIRECTORY_MODE } from '../cache/files.js';
 import { GenerationWriter } from '../cache/generation-writer.js';
 import { dataPath } from '../cache/layout.js';
@@ -235,6 +236,14 @@ export class WriterHost {
   }: WriterTasks['repairCount']['request']): WriterTasks['repairCount']['response'] {
     repairCount(this.#generation(generation).environment, tableId);
     return {};
+  }
+
+  addFetched({
+    generation,
+    fetched,
+  }: WriterTasks['addFetched']['request']): WriterTasks['addFetched']['response'] {
+    const { environment } = this.#generation(generation);
+    return { added: addFetched(environment, this.#checksum, fetched) };
   }
 
   async close({

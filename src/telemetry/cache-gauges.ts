@@ -1,11 +1,14 @@
 import type { Attributes, BatchObservableResult, Meter, Observable } from '@opentelemetry/api';
 import { diskUsage } from '../cache/disk-usage.js';
+import type { ReadCounts } from '../cache/read-window.js';
 import { CACHE_STATES, type CacheStatus } from '../cache/status.js';
 
 /** The cache that is observed. */
 export interface ObservedCache {
   readonly cacheDir: string;
   status(): Promise<CacheStatus>;
+  /** Keys asked of it in this process, or null where it was not read. */
+  reads(): Readonly<ReadCounts> | null;
 }
 
 /**
@@ -20,6 +23,7 @@ export interface ObservedCache {
  * | `storage_sync.cache.size`            | `By`         | on the disk                                                      |
  * | `storage_sync.cache.failures`        | `{sync}`     | syncs that failed since the last complete one                    |
  * | `storage_sync.cache.snapshots`       | `{snapshot}` | snapshots of older states that readers hold                      |
+ * | `storage_sync.cache.reads`            | `{key}`      | keys asked of the cache in this process, by `storage_sync.result`: `hit`, `miss` |
  */
 export class CacheGauges {
   readonly #cache: ObservedCache;
@@ -45,6 +49,10 @@ export class CacheGauges {
         unit: '{sync}',
         description: 'Syncs that failed since the last complete one.',
       }),
+      reads: meter.createObservableCounter('storage_sync.cache.reads', {
+        unit: '{key}',
+        description: 'Keys asked of the cache, by whether it had them.',
+      }),
       snapshots: upDown('snapshots', '{snapshot}', 'Snapshots of older states that are held.'),
     };
     this.#gauges = gauges;
@@ -60,7 +68,7 @@ export class CacheGauges {
 
   async #observe(result: BatchObservableResult): Promise<void> {
     const common = this.#common;
-    const { status, age, rows, damaged, size, failures, snapshots } = this.#gauges;
+    const { status, age, rows, damaged, size, failures, reads, snapshots } = this.#gauges;
     const [found, bytes] = await Promise.all([
       this.#cache.status(),
       diskUsage(this.#cache.cacheDir),
@@ -77,6 +85,11 @@ export class CacheGauges {
     }
     result.observe(size, bytes, common);
     result.observe(failures, found.failedSyncs, common);
+    const asked = this.#cache.reads();
+    if (asked) {
+      result.observe(reads, asked.hits, { ...common, 'storage_sync.result': 'hit' });
+      result.observe(reads, asked.misses, { ...common, 'storage_sync.result': 'miss' });
+    }
     result.observe(snapshots, found.snapshots.length, common);
   }
 }

@@ -77,11 +77,16 @@ export class RoundMetrics {
   report(report: SyncReport | VerifyReport): void {
     const isVerify = 'level' in report;
     const job = isVerify ? 'verify' : report.mode === 'rebuild' ? 'rebuild' : 'sync';
-    const attributes = { ...this.#common, 'storage_sync.job': job };
-    this.#sourceRows.add(report.sourceRowsRead, attributes);
-    this.#retries.add(report.retries, attributes);
+    this.asked(job, report.sourceRowsRead, report.retries);
     if (isVerify) this.#verified(report);
     else this.#synced(report);
+  }
+
+  /** What the source gave for a job, and how often it was asked again. */
+  asked(job: string, sourceRows: number, retries: number): void {
+    const attributes = { ...this.#common, 'storage_sync.job': job };
+    this.#sourceRows.add(sourceRows, attributes);
+    this.#retries.add(retries, attributes);
   }
 
   #synced({ tables }: SyncReport): void {

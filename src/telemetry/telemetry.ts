@@ -10,10 +10,12 @@ import {
 import { StorageSyncError, SyncAbortedError } from '../errors.js';
 import type { Logger } from '../logger.js';
 import type { SyncProgress } from '../progress.js';
+import type { LookUpNote } from '../read-through/read-through.js';
 import type { SyncReport } from '../report.js';
 import { VERSION } from '../version.js';
 import type { VerifyReport } from '../verify/report.js';
 import { CacheGauges, type ObservedCache } from './cache-gauges.js';
+import { LookUpMetrics } from './look-up-metrics.js';
 import { ProgressSpans } from './progress-spans.js';
 import { RoundMetrics } from './round-metrics.js';
 
@@ -47,6 +49,7 @@ export class Telemetry {
   readonly #tracer: Tracer;
   readonly #metrics: RoundMetrics;
   readonly #gauges: CacheGauges;
+  readonly #lookUps: LookUpMetrics;
   readonly #logger: Logger;
   readonly #common: Attributes;
 
@@ -55,6 +58,7 @@ export class Telemetry {
     this.#tracer = (tracerProvider ?? trace.getTracerProvider()).getTracer(SCOPE, VERSION);
     this.#common = { 'storage_sync.cache.path': cache.cacheDir };
     this.#metrics = new RoundMetrics(meter, this.#common);
+    this.#lookUps = new LookUpMetrics(meter, this.#common);
     this.#gauges = new CacheGauges(meter, cache, this.#common);
     this.#logger = logger;
   }
@@ -96,6 +100,21 @@ export class Telemetry {
         }
       },
     );
+  }
+
+  /** The source was asked for rows that the cache does not have. */
+  lookedUp(note: LookUpNote): void {
+    const { table, durationMs, found, absent, failed, sourceRows, retries, error } = note;
+    this.#lookUps.lookedUp(note, error === undefined ? null : errorType(error));
+    this.#metrics.asked('read-through', sourceRows, retries);
+    const fields = { table, durationMs: Math.round(durationMs), found, absent, failed, sourceRows };
+    if (error === undefined) this.#logger.debug(fields, 'rows were read through');
+    else this.#logger.warn({ ...fields, code: errorType(error) }, messageOf(error));
+  }
+
+  /** Rows that were looked up are in the cache. */
+  rowsStored(rows: number): void {
+    this.#lookUps.stored(rows);
   }
 
   /** Stops observing. What was measured stays with the provider. */

@@ -1,4 +1,5 @@
 import { writeSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { StorageSyncError } from '../../../src/errors.js';
 import { WorkerPool } from '../../../src/pipeline/worker-pool.js';
@@ -26,6 +27,12 @@ try {
   if (order.mode === 'verify') {
     const asked = order.verify ?? { level: 'deep', repair: true };
     result = { verified: await storage.verify({ ...asked, allowLoss, signal }) };
+  } else if (order.mode === 'read-through') {
+    const { table, keys } = order.read!;
+    const rows = await storage.readThrough(table).getMany(keys);
+    const cached = () => storage.cache.table(table).getMany(keys);
+    while (cached().includes(undefined)) await sleep(5);
+    result = { rowsRead: rows.filter((row) => row !== undefined).length };
   } else {
     const report = await storage[order.mode]({ full, allowLoss, signal });
     result = { report, rowsFetched: fault.rowsFetched };

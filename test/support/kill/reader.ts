@@ -1,5 +1,5 @@
 import type { LoadTasks } from '../../../src/load/tasks.js';
-import type { LanePage, ReaderTasks } from '../../../src/pipeline/messages.js';
+import type { EncodedPage, LanePage, ReaderTasks } from '../../../src/pipeline/messages.js';
 import { ReaderHost } from '../../../src/pipeline/reader-host.js';
 import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
@@ -12,6 +12,12 @@ class WatchedReaderHost extends ReaderHost {
     const page = await super.page(request);
     countRowsFetched(page.batch.count + page.rejected.length);
     await reachAsync('page:encoded');
+    return page;
+  }
+
+  override async lookUp(request: ReaderTasks['lookUp']['request']): Promise<EncodedPage> {
+    const page = await super.lookUp(request);
+    await reachAsync('lookUp:done');
     return page;
   }
 }

@@ -7,7 +7,7 @@ import { KILLED_AT, type Fault } from './fault.js';
 
 /** What a child process is to do. Crosses as JSON. */
 export interface ChildOrder {
-  readonly mode: 'sync' | 'rebuild' | 'verify';
+  readonly mode: 'sync' | 'rebuild' | 'verify' | 'read-through';
   readonly options: StorageSyncOptions;
   readonly readerThreads: number;
   readonly fault: Fault | null;
@@ -15,6 +15,8 @@ export interface ChildOrder {
   readonly allowLoss?: boolean;
   /** Of a verify. Default: a deep one that repairs. */
   readonly verify?: { readonly level: VerifyLevel; readonly repair: boolean };
+  /** What to read through, until it is stored. */
+  readonly read?: { readonly table: string; readonly keys: readonly string[] };
   /** Abort the run by its signal, this long after it began. */
   readonly abortAfterMs?: number;
 }
@@ -23,6 +25,7 @@ export type ChildResult = ChildUse &
   (
     | { readonly report: SyncReport; readonly rowsFetched: number }
     | { readonly verified: VerifyReport }
+    | { readonly rowsRead: number }
     | { readonly failed: { readonly code: string | null; readonly message: string } }
   );
 
@@ -115,6 +118,7 @@ export async function runChild(
   const { maxRssKiB, longestTurnMs } = result;
   const use = { maxRssKiB, longestTurnMs };
   if ('failed' in result) return { kind: 'failed', ...result.failed, ...use };
+  if ('rowsRead' in result) throw new Error('a child that reads through came to its end');
   if ('verified' in result) return { kind: 'verified', report: result.verified, ...use };
   return { kind: 'completed', ...result };
 }

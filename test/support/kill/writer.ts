@@ -58,5 +58,6 @@ export default serveWriter({
   repairRows: step('repairRows', (request) => host.repairRows(request)),
   repairEntries: step('repairEntries', (request) => host.repairEntries(request)),
   repairCount: step('repairCount', (request) => host.repairCount(request)),
+  addFetched: step('addFetched', (request) => host.addFetched(request)),
   close: step('close', (request) => host.close(request)),
 });
