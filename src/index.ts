@@ -48,16 +48,20 @@ export {
   type ReferenceDefinition,
   type RowOf,
   type SoftDeleteDefinition,
+  type StoredRowOf,
+  type StoredValue,
   type TableDefinition,
   type TableLimit,
   type ValueOf,
 } from './table-definition.js';
+export type { RowSchema } from './row-schema.js';
 export { InvalidText, type Cell, type SourceRow, type SqlValue } from './values.js';
 export {
   CacheError,
   CaptureError,
   ConfigError,
   LossError,
+  RowInvalidError,
   RowRejectedError,
   SourceError,
   StorageSyncError,
@@ -68,6 +72,7 @@ export {
   type CaptureErrorCode,
   type ErrorCode,
   type ErrorContext,
+  type RowIssue,
   type StorageSyncErrorOptions,
   type SourceErrorCode,
   type SourceErrorOptions,
