@@ -21,7 +21,7 @@ const browser = await launchChromium();
 try {
   mkdirSync(IMAGES, { recursive: true });
   for (const colorScheme of ['light', 'dark'] as const) {
-    const page = await browser.newPage({ colorScheme, viewport: { width: 1280, height: 1000 } });
+    const page = await browser.newPage({ colorScheme, viewport: { width: 1280, height: 1480 } });
     await page.goto(url);
     await page.locator('#verdict:not([data-level="unknown"])').waitFor();
     await page.screenshot({ path: join(IMAGES, `status-page-${colorScheme}.png`) });

@@ -16,6 +16,7 @@ export type ErrorCode =
   | 'COLUMN_NOT_FOUND'
   | 'KEY_NOT_UNIQUE'
   | 'ROW_REJECTED'
+  | 'ROW_INVALID'
   | 'LOSS_SUSPECTED'
   | 'CACHE_EMPTY'
   | 'CACHE_LOCKED'
@@ -137,6 +138,24 @@ export class RowRejectedError extends StorageSyncError {
   override readonly name = 'RowRejectedError';
   constructor(message: string, options?: StorageSyncErrorOptions) {
     super('ROW_REJECTED', message, options);
+  }
+}
+
+/** What is wrong with a value of a row: where it stands in the row, and why it does not fit. */
+export interface RowIssue {
+  readonly path: readonly PropertyKey[];
+  readonly message: string;
+}
+
+/** A row of the cache does not fit the `schema` of its definition. The table and the key are in `context`. */
+export class RowInvalidError extends StorageSyncError {
+  override readonly name = 'RowInvalidError';
+  /** What is wrong with it, by the schema. */
+  readonly issues: readonly RowIssue[];
+
+  constructor(message: string, issues: readonly RowIssue[], options?: StorageSyncErrorOptions) {
+    super('ROW_INVALID', message, options);
+    this.issues = issues;
   }
 }
 

@@ -49,16 +49,20 @@ export {
   type ReferenceDefinition,
   type RowOf,
   type SoftDeleteDefinition,
+  type StoredRowOf,
+  type StoredValue,
   type TableDefinition,
   type TableLimit,
   type ValueOf,
 } from './table-definition.js';
+export type { RowSchema } from './row-schema.js';
 export { InvalidText, type Cell, type SourceRow, type SqlValue } from './values.js';
 export {
   CacheError,
   CaptureError,
   ConfigError,
   LossError,
+  RowInvalidError,
   RowRejectedError,
   SourceError,
   StorageSyncError,
@@ -69,6 +73,7 @@ export {
   type CaptureErrorCode,
   type ErrorCode,
   type ErrorContext,
+  type RowIssue,
   type StorageSyncErrorOptions,
   type SourceErrorCode,
   type SourceErrorOptions,

@@ -1,6 +1,7 @@
 import * as v from 'valibot';
 import { parseDuration } from './duration.js';
 import { ConfigError } from './errors.js';
+import { isRowSchema, NO_ROW_SCHEMA, type RowSchema } from './row-schema.js';
 import type { TableDefinition } from './table-definition.js';
 import { TRANSPORTS, type Transport } from './transports.js';
 
@@ -198,6 +199,7 @@ const tableDefinition = v.strictObject({
   name: text,
   optional: v.optional(v.boolean('must be true or false')),
   columns: v.optional(columnTypes),
+  schema: v.optional(v.custom<RowSchema>(isRowSchema, NO_ROW_SCHEMA)),
   key: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name at least one column'))),
   limit: v.optional(
     v.strictObject({ count: integerBetween(1, Number.MAX_SAFE_INTEGER), newestBy: text }),

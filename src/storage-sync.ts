@@ -238,8 +238,8 @@ export class StorageSync implements AsyncDisposable {
   ): ReadThrough<SourceRow> {
     const resolved = resolveReadThroughOptions(options);
     this.#refuseClosed();
-    const name = typeof table === 'string' ? table : table.name;
-    return ReadThrough.over(name, resolved, this.#shareReadThrough());
+    const definition = typeof table === 'string' ? { name: table } : table;
+    return ReadThrough.over(definition, resolved, this.#shareReadThrough());
   }
 
   /** Tells how the cache stands, without contacting the source. */

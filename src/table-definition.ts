@@ -1,3 +1,5 @@
+import type { StandardSchemaV1 } from '@standard-schema/spec';
+import type { RowSchema } from './row-schema.js';
 import type { SqlValue } from './values.js';
 
 /** A column's declared type. A trailing `?` says that it may be NULL. */
@@ -97,12 +99,19 @@ export type ModeChoice = 'auto' | 'full' | 'change-log' | 'cursor';
 export interface TableDefinition<
   Columns extends ColumnTypes = ColumnTypes,
   Indexes extends IndexDefinitions = IndexDefinitions,
+  Schema extends RowSchema | undefined = RowSchema | undefined,
 > {
   readonly name: string;
   /** Leave the table out where the source does not have it. Default: that is an error. */
   readonly optional?: boolean;
   /** Which columns to keep, and their types for the reader. Default: every column. */
   readonly columns?: Columns;
+  /**
+   * What each row is passed through when it is read by this definition: a schema of Zod, Valibot, ArkType, or another
+   * library with the interface Standard Schema. Its output is the row. It is for readers alone: what is synced, and how it
+   * is kept, does not depend on it. Default: rows are given as they are in the cache, which costs nothing.
+   */
+  readonly schema?: Schema;
   /** The key's columns, unique and in key order. Default: the primary key, or the rowid where there is none. */
   readonly key?: readonly string[];
   /** Keep only the newest rows. Default: all. */
@@ -124,11 +133,21 @@ export type ColumnTypes = Readonly<Record<string, ColumnType>>;
 /** The indexes of a definition. */
 export type IndexDefinitions = readonly IndexDefinition[];
 
-/** The row type that a {@link TableDefinition} promises. */
+/** The row type that a {@link TableDefinition} promises: its schema's output, or else what its columns say. */
 export type RowOf<Definition> =
-  Definition extends TableDefinition<infer Columns>
+  Definition extends TableDefinition<ColumnTypes, IndexDefinitions, infer Schema>
+    ? Schema extends RowSchema
+      ? StandardSchemaV1.InferOutput<Schema>
+      : StoredRowOf<Definition>
+    : never;
+
+/** The type of a row as it is in the cache: what a definition's columns say, or else its schema's input. */
+export type StoredRowOf<Definition> =
+  Definition extends TableDefinition<infer Columns, IndexDefinitions, infer Schema>
     ? string extends keyof Columns
-      ? Readonly<Record<string, SqlValue>>
+      ? Schema extends RowSchema
+        ? StandardSchemaV1.InferInput<Schema>
+        : Readonly<Record<string, SqlValue>>
       : { readonly [Name in keyof Columns]: ValueOf<Columns[Name]> }
     : never;
 
@@ -148,9 +167,12 @@ export type IndexValues<Row, Indexes extends IndexDefinitions, Name extends stri
 /** The types of the columns of an index, in order. */
 export type ColumnValues<Row, Columns extends readonly IndexColumn[]> = {
   readonly [At in keyof Columns]: ColumnNameOf<Columns[At]> extends keyof Row
-    ? Row[ColumnNameOf<Columns[At]>]
+    ? StoredValue<Row[ColumnNameOf<Columns[At]>]>
     : SqlValue;
 };
+
+/** What of a type can be in a cache: the input of a schema may be wider. */
+export type StoredValue<Value> = unknown extends Value ? SqlValue : Extract<Value, SqlValue>;
 
 /** The name of an {@link IndexColumn}. */
 export type ColumnNameOf<Column> = Column extends { readonly column: infer Name } ? Name : Column;
@@ -167,11 +189,24 @@ export type ColumnNameOf<Column> = Column extends { readonly column: infer Name 
  * const row = cache.table(patterns).get('p1'); // { pattern_id: string; success_rate: number; … } | undefined
  * ```
  *
- * The types are the caller's promise about the source: they are not checked row by row.
+ * The types are the caller's promise about the source: they are not checked row by row, unless there is a `schema`.
+ *
+ * ```ts
+ * import { defineTable } from 'storage-sync';
+ * import { z } from 'zod';
+ *
+ * const sessions = defineTable({
+ *   name: 'sessions',
+ *   schema: z.object({ id: z.string(), open: z.number().transform((flag) => flag === 1) }),
+ * });
+ * ```
  */
 export function defineTable<
   const Columns extends ColumnTypes,
   const Indexes extends IndexDefinitions = [],
->(definition: TableDefinition<Columns, Indexes>): TableDefinition<Columns, Indexes> {
+  Schema extends RowSchema | undefined = undefined,
+>(
+  definition: TableDefinition<Columns, Indexes, Schema>,
+): TableDefinition<Columns, Indexes, Schema> {
   return definition;
 }

@@ -5,7 +5,7 @@ import { parseDocComment, type DocComment } from './doc-comment.js';
 const SECTIONS: readonly (readonly [title: string, files: RegExp])[] = [
   ['Syncing', /^(storage-sync|sync-run|progress|report)\./],
   ['Options', /^(options|transports)\./],
-  ['Tables', /^(table-definition|values)\./],
+  ['Tables', /^(table-definition|row-schema|values)\./],
   ['Reading', /^cache\/reader\./],
   ['Status', /^(cache|doctor)\//],
   ['Verifying', /^verify\//],

@@ -8,6 +8,7 @@ import {
   openCache,
   readStatus,
   StorageSync,
+  type RowSchema,
   type SyncReport,
   type VerifyReport,
 } from 'storage-sync';
@@ -17,6 +18,16 @@ const notes = defineTable({
   columns: { id: 'integer', text: 'text', mood: 'text?' },
   indexes: [{ name: 'by_mood', columns: ['mood'] }],
 });
+
+/** As a schema library makes them. */
+const shouting: RowSchema = {
+  '~standard': {
+    version: 1,
+    vendor: 'consumer',
+    validate: (row) => ({ value: { loud: String((row as { text: unknown }).text).toUpperCase() } }),
+  },
+};
+const loudNotes = defineTable({ name: 'notes', schema: shouting });
 
 const [url = '', cacheDir = ''] = process.argv.slice(2);
 
@@ -36,6 +47,9 @@ assert.deepEqual([text, mood], ['note 42', null]);
 assert.equal([...cache.table(notes).byIndex('by_mood', 'glad')].length, 1);
 // @ts-expect-error: the definition names no such column.
 assert.equal(row?.author, undefined);
+
+const loud: object | undefined = cache.table(loudNotes).get(42);
+assert.deepEqual(loud, { loud: 'NOTE 42' });
 
 assert.equal((await readStatus(cacheDir)).state, 'fresh');
 console.log('the installed package works');

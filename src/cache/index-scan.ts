@@ -21,8 +21,14 @@ export interface ScannedIndex {
   readonly number: number;
   readonly entries: BytesDatabase;
   readonly transaction: ReadTransaction | undefined;
-  /** The values of the row with this key, which an entry names: where rows are checked, it must be the row's own. */
-  readonly read: (rowKey: Buffer, entryKey: Buffer) => readonly SqlValue[];
+  /** The row with this key, which an entry names: where rows are checked, the entry must be the row's own. */
+  readonly read: (rowKey: Buffer, entryKey: Buffer) => IndexedRow;
+}
+
+/** A row that was found by an index. Its key is valid until the next one is read. */
+export interface IndexedRow {
+  readonly key: Buffer;
+  readonly cells: readonly SqlValue[];
 }
 
 /**
@@ -33,10 +39,7 @@ export interface ScannedIndex {
  *
  * @throws {CacheError} `KEY_INVALID` when the range does not fit the index.
  */
-export function* scanIndex(
-  scanned: ScannedIndex,
-  range: IndexScanRange,
-): Generator<readonly SqlValue[]> {
+export function* scanIndex(scanned: ScannedIndex, range: IndexScanRange): Generator<IndexedRow> {
   const { index, entries, transaction, read } = scanned;
   const bounds = boundsOf(scanned, range);
   const { limit = Infinity, reverse = false } = range;
@@ -45,7 +48,7 @@ export function* scanIndex(
   let like: Like[] = [];
   let lead: Buffer | null = null;
 
-  const inOrder = function* (): Generator<readonly SqlValue[]> {
+  const inOrder = function* (): Generator<IndexedRow> {
     like.sort((a, b) => compareIndexed(index, a.values, b.values) || a.rowKey.compare(b.rowKey));
     if (reverse) like.reverse();
     for (const { rowKey, entryKey } of like) yield read(rowKey, entryKey);
@@ -73,8 +76,8 @@ export function* scanIndex(
     lead ??= Buffer.from(leadOf(key));
     const rowKey = Buffer.from(value);
     const entryKey = Buffer.from(key);
-    const row = read(rowKey, entryKey);
-    const values = index.columns.map((column) => row[column]!);
+    const { cells } = read(rowKey, entryKey);
+    const values = index.columns.map((column) => cells[column]!);
     if (!inexact || bounds.admit(values)) like.push({ values, rowKey, entryKey });
   }
   for (const row of inOrder()) {

@@ -3,6 +3,7 @@ import { setImmediate } from 'node:timers/promises';
 import { CacheError, SourceError } from '../errors.js';
 import type { TablePlan } from '../source/plan.js';
 import { NEWEST_INDEX } from '../source/plan.js';
+import { parseRow, rowSchemaOf, type RowSchema } from '../row-schema.js';
 import { foldName } from '../source/introspection.js';
 import type {
   IndexDefinitions,
@@ -10,6 +11,7 @@ import type {
   IndexValues,
   IndexesOf,
   RowOf,
+  StoredRowOf,
   TableDefinition,
 } from '../table-definition.js';
 import { loadChecksum } from '../transform/checksum.js';
@@ -34,6 +36,12 @@ import { rowMaker, type RowMaker } from './row-maker.js';
 export interface CacheReaderOptions {
   /** Verify each record's checksum, and its place in an index, as it is read; damage is an error, never a wrong row. */
   readonly validateChecksums?: boolean | undefined;
+}
+
+/** How a table is read. */
+interface TableOptions {
+  /** Whether rows are passed through the definition's `schema`, where it has one. Default: true. */
+  readonly parse?: boolean | undefined;
 }
 
 /** What the cache holds of one table. */
@@ -176,18 +184,24 @@ export class CacheReader implements AsyncDisposable {
   }
 
   /**
-   * A table, typed by its definition.
+   * A table, typed by its definition. Rows pass through the definition's `schema`, if it has one.
    *
    * @throws {SourceError} `TABLE_NOT_FOUND` when the cache has no such table.
    * @throws {CacheError} `CACHE_EMPTY` before the first complete sync.
    */
   table<Definition extends TableDefinition>(
     definition: Definition,
-  ): TableReader<RowOf<Definition>, IndexesOf<Definition>>;
+    options?: { readonly parse?: true | undefined },
+  ): TableReader<RowOf<Definition>, IndexesOf<Definition>, StoredRowOf<Definition>>;
+  /** A table, typed by its definition, with rows as they are in the cache: `parse: false` leaves out the schema. */
+  table<Definition extends TableDefinition>(
+    definition: Definition,
+    options: { readonly parse: false },
+  ): TableReader<StoredRowOf<Definition>, IndexesOf<Definition>>;
+  /** A table by its name, with rows as they are in the cache. */
   table(name: string): TableReader<SourceRow>;
-  table(table: TableDefinition | string): TableReader<SourceRow> {
-    const name = typeof table === 'string' ? table : table.name;
-    return TableReader.over(() => this.#view(), name);
+  table(table: TableDefinition | string, options?: TableOptions): TableReader<SourceRow> {
+    return TableReader.over(() => this.#view(), table, options);
   }
 
   /**
@@ -332,18 +346,23 @@ export class CacheSnapshot implements Disposable {
   }
 
   /**
-   * A table of this state, typed by its definition.
+   * A table of this state, typed by its definition. Rows pass through the definition's `schema`, if it has one.
    *
    * @throws {SourceError} `TABLE_NOT_FOUND` when the cache has no such table.
    */
   table<Definition extends TableDefinition>(
     definition: Definition,
-  ): TableReader<RowOf<Definition>, IndexesOf<Definition>>;
-  /** A table of this state, by its name. */
+    options?: { readonly parse?: true | undefined },
+  ): TableReader<RowOf<Definition>, IndexesOf<Definition>, StoredRowOf<Definition>>;
+  /** A table of this state, with rows as they are in the cache: `parse: false` leaves out the schema. */
+  table<Definition extends TableDefinition>(
+    definition: Definition,
+    options: { readonly parse: false },
+  ): TableReader<StoredRowOf<Definition>, IndexesOf<Definition>>;
+  /** A table of this state, by its name, with rows as they are in the cache. */
   table(name: string): TableReader<SourceRow>;
-  table(table: TableDefinition | string): TableReader<SourceRow> {
-    const name = typeof table === 'string' ? table : table.name;
-    return TableReader.over(() => this.#view, name);
+  table(table: TableDefinition | string, options?: TableOptions): TableReader<SourceRow> {
+    return TableReader.over(() => this.#view, table, options);
   }
 
   /** Ends the snapshot, so that what it holds can be used again. `using` does it at the end of a block. */
@@ -411,21 +430,33 @@ interface OpenTable {
   readonly toRow: RowMaker;
 }
 
-/** Reads one table. Rows come as plain objects, columns by name in the source's order. */
-export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinitions> {
+/**
+ * Reads one table. Rows come as plain objects, columns by name in the source's order; where the definition has a `schema`,
+ * as that makes them. Keys and the values of indexes are always those in the cache.
+ *
+ * Whatever gives rows throws `ROW_INVALID` at one that does not fit the schema.
+ */
+export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinitions, Stored = Row> {
   readonly #getView: () => View;
   readonly #name: string;
+  readonly #schema: RowSchema | null;
   #open: OpenTable | null = null;
 
-  private constructor(getView: () => View, name: string) {
+  private constructor(getView: () => View, name: string, schema: RowSchema | null) {
     this.#getView = getView;
     this.#name = name;
+    this.#schema = schema;
     this.#table();
   }
 
   /** @internal */
-  static over(getView: () => View, name: string): TableReader<SourceRow> {
-    return new TableReader(getView, name);
+  static over(
+    getView: () => View,
+    table: TableDefinition | string,
+    { parse = true }: TableOptions = {},
+  ): TableReader<SourceRow> {
+    if (typeof table === 'string') return new TableReader(getView, table, null);
+    return new TableReader(getView, table.name, parse ? rowSchemaOf(table) : null);
   }
 
   /** The names of the columns, in the order of the source. */
@@ -445,26 +476,19 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
 
   /** The row with this key: one argument for each key column. */
   get(...key: readonly SqlValue[]): Row | undefined {
-    const table = this.#table();
-    if (key.length === table.plan.key.length) {
-      const row = this.#read(table, lendKey(key));
-      // A miss may mean that the table was dropped, or made anew.
-      if (row !== undefined || isPresent(table)) return counted(table, row);
-    }
-    const current = this.#presentTable();
-    return counted(current, this.#read(current, this.#fullKey(current, key)));
+    return this.#get(key, this.#schema);
   }
 
-  /** Whether there is a row with this key: one argument for each key column. Its value is not read. */
+  /** Whether there is a row with this key: one argument for each key column. No schema is asked. */
   has(...key: readonly SqlValue[]): boolean {
-    return this.get(...key) !== undefined;
+    return this.#get(key, null) !== undefined;
   }
 
   /** The rows with these keys, in their order, with `undefined` for those that are not there. */
   getMany(keys: readonly KeyArgument[]): (Row | undefined)[] {
     const table = this.#presentTable();
     return keys.map((key) =>
-      counted(table, this.#read(table, this.#fullKey(table, toValues(key)))),
+      counted(table, this.#read(table, this.#fullKey(table, toValues(key)), this.#schema)),
     );
   }
 
@@ -517,7 +541,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     try {
       const entries = table.rows.getRange({ ...this.#bounds(table, range), ...options(table) });
       for (const { key, value } of entries) {
-        yield this.#decode(table, key, value, value.length);
+        yield this.#decode(table, key, value, value.length, this.#schema);
       }
     } catch (error) {
       throw noteDamage(table, error);
@@ -536,7 +560,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     const current = this.#getView();
     const owned = current.transaction === undefined ? CacheSnapshot.of(current) : null;
     try {
-      const reader = owned ? owned.table(this.#name) : this;
+      const reader = owned ? this.#within(owned) : this;
       const expected = reader.count();
       let seen = 0;
       for (const row of reader.range()) {
@@ -566,7 +590,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
       const scanned = this.#scanned(table, index);
       const reverse = scanned.index.descending[0] !== true;
       const found = scanIndex(scanned, { limit: count, reverse });
-      return Array.from(found, (cells) => table.toRow(cells) as Row);
+      return Array.from(found, ({ key, cells }) => this.#toRow(table, key, cells, this.#schema));
     });
   }
 
@@ -577,7 +601,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
    */
   *byIndex<Name extends IndexName<Indexes>>(
     index: Name,
-    ...values: Leading<IndexValues<Row, Indexes, Name>>
+    ...values: Leading<IndexValues<Stored, Indexes, Name>>
   ): IterableIterator<Row> {
     if (values.length === 0) {
       throw new CacheError(
@@ -604,7 +628,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
    */
   *rangeByIndex<Name extends IndexName<Indexes>>(
     index: Name,
-    range: IndexRangeOptions<IndexValues<Row, Indexes, Name>> = {},
+    range: IndexRangeOptions<IndexValues<Stored, Indexes, Name>> = {},
   ): IterableIterator<Row> {
     yield* this.#scan(index, range as IndexScanRange);
   }
@@ -612,7 +636,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
   /** {@link TableReader.rangeByIndex}, giving other work a turn now and then. */
   async *streamByIndex<Name extends IndexName<Indexes>>(
     index: Name,
-    range: IndexStreamOptions<IndexValues<Row, Indexes, Name>> = {},
+    range: IndexStreamOptions<IndexValues<Stored, Indexes, Name>> = {},
   ): AsyncIterableIterator<Row> {
     const { signal, rowsPerTurn = DEFAULT_ROWS_PER_TURN, ...bounds } = range;
     let seen = 0;
@@ -627,12 +651,19 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     }
   }
 
+  /** This table as a snapshot has it. */
+  #within(snapshot: CacheSnapshot): TableReader<unknown> {
+    const name = this.#name;
+    const schema = this.#schema;
+    return schema === null ? snapshot.table(name) : snapshot.table({ name, schema });
+  }
+
   *#scan(index: string, range: IndexScanRange): Generator<Row> {
     const held = this.#hold(index);
     try {
       const { table } = held;
-      for (const cells of scanIndex(this.#scanned(table, index), range)) {
-        yield table.toRow(cells) as Row;
+      for (const { key, cells } of scanIndex(this.#scanned(table, index), range)) {
+        yield this.#toRow(table, key, cells, this.#schema);
       }
     } catch (error) {
       throw noteDamage(held.table, error);
@@ -695,7 +726,7 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
           const entry = indexEntry(index, number, cells, rowKey, checksum);
           if (!entry.key.equals(entryKey)) throw strayEntry(plan.name, name);
         }
-        return cells;
+        return { key: rowKey, cells };
       },
     };
   }
@@ -749,18 +780,36 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     return lendKey(values);
   }
 
-  #read(table: OpenTable, key: Buffer): Row | undefined {
+  #get(key: readonly SqlValue[], schema: RowSchema | null): Row | undefined {
+    const table = this.#table();
+    if (key.length === table.plan.key.length) {
+      const row = this.#read(table, lendKey(key), schema);
+      // A miss may mean that the table was dropped, or made anew.
+      if (row !== undefined || isPresent(table)) return counted(table, row);
+    }
+    const current = this.#presentTable();
+    return counted(current, this.#read(current, this.#fullKey(current, key), schema));
+  }
+
+  #read(table: OpenTable, key: Buffer, schema: RowSchema | null): Row | undefined {
     try {
       const value = lentValue(table.rows, key, options(table));
       // The buffer is lmdb-js's own and much longer than the value: its `length` says how much of it is meant.
-      return value === undefined ? undefined : this.#decode(table, key, value, value.length);
+      if (value === undefined) return undefined;
+      return this.#decode(table, key, value, value.length, schema);
     } catch (error) {
       throw noteDamage(table, error);
     }
   }
 
-  #decode(table: OpenTable, key: Uint8Array, value: Buffer, length: number): Row {
-    return table.toRow(this.#cells(table, key, value, length)) as Row;
+  #decode(
+    table: OpenTable,
+    key: Buffer,
+    value: Buffer,
+    length: number,
+    schema: RowSchema | null,
+  ): Row {
+    return this.#toRow(table, key, this.#cells(table, key, value, length), schema);
   }
 
   #cells(table: OpenTable, key: Uint8Array, value: Buffer, length: number): SqlValue[] {
@@ -778,6 +827,22 @@ export class TableReader<Row, Indexes extends IndexDefinitions = IndexDefinition
     } catch (error) {
       throw noteDamage(table, error);
     }
+  }
+
+  #toRow(
+    { plan, toRow }: OpenTable,
+    key: Buffer,
+    cells: readonly SqlValue[],
+    schema: RowSchema | null,
+  ): Row {
+    const row = toRow(cells);
+    if (schema === null) return row as Row;
+    // A schema may read the cache itself, and the memory of keys is used again by each read.
+    const own = Buffer.from(key);
+    return parseRow(schema, row, {
+      table: plan.name,
+      key: () => describeKey(own, plan.key.length),
+    }) as Row;
   }
 
   #bounds(table: OpenTable, { gt, gte, lt, lte, limit, reverse }: RangeOptions): object {

@@ -7,7 +7,11 @@ import {
 } from '../cache/reader.js';
 import type { Logger } from '../logger.js';
 import type { RowErrorPolicy } from '../options.js';
+import { parseRow, rowSchemaOf, type RowSchema } from '../row-schema.js';
 import type { RejectedRow } from '../source/page.js';
+import type { TableDefinition } from '../table-definition.js';
+import { encodeKey } from '../transform/key-codec.js';
+import { describeKey } from '../transform/key-text.js';
 import { untilAborted } from '../until-aborted.js';
 import type { SourceRow, SqlValue } from '../values.js';
 import { KnownAnswers, type Answer } from './known-answers.js';
@@ -79,20 +83,27 @@ export interface ReadThroughShared {
  */
 export class ReadThrough<Row> {
   readonly #core: ReadThroughTable;
+  readonly #schema: RowSchema | null;
   readonly #signal: AbortSignal | null;
 
-  private constructor(core: ReadThroughTable, signal: AbortSignal | null) {
+  private constructor(
+    core: ReadThroughTable,
+    schema: RowSchema | null,
+    signal: AbortSignal | null,
+  ) {
     this.#core = core;
+    this.#schema = schema;
     this.#signal = signal;
   }
 
   /** @internal */
   static over<Row>(
-    name: string,
+    table: Pick<TableDefinition, 'name' | 'schema'>,
     options: ResolvedReadThroughOptions,
     shared: ReadThroughShared,
   ): ReadThrough<Row> {
-    return new ReadThrough<Row>(new ReadThroughTable(name, options, shared), null);
+    const core = new ReadThroughTable(table.name, options, shared);
+    return new ReadThrough<Row>(core, rowSchemaOf(table), null);
   }
 
   /**
@@ -102,10 +113,11 @@ export class ReadThrough<Row> {
    * @throws {SourceError} of a miss, where the source could not be asked.
    * @throws {RowRejectedError} of a miss, where the source has a row that cannot be cached, unless `onRowError` says
    * `quarantine`: then it is as if there were none.
+   * @throws {RowInvalidError} for a row that does not fit the definition's `schema`.
    * @throws {CacheError} `CACHE_EMPTY` before the first complete sync, `CACHE_CLOSED` once the cache was closed.
    */
   async get(...key: readonly SqlValue[]): Promise<Row | undefined> {
-    return (await this.#core.get(key, this.#signal)) as Row | undefined;
+    return this.#parsed(key, await this.#core.get(key, this.#signal));
   }
 
   /**
@@ -113,7 +125,8 @@ export class ReadThrough<Row> {
    * be had.
    */
   async getMany(keys: readonly KeyArgument[]): Promise<(Row | undefined)[]> {
-    return (await this.#core.getMany(keys, this.#signal)) as (Row | undefined)[];
+    const rows = await this.#core.getMany(keys, this.#signal);
+    return rows.map((row, i) => this.#parsed(valuesOf(keys[i]!), row));
   }
 
   /**
@@ -128,18 +141,26 @@ export class ReadThrough<Row> {
    */
   until(signal: AbortSignal): ReadThrough<Row> {
     const signals = this.#signal ? AbortSignal.any([this.#signal, signal]) : signal;
-    return new ReadThrough<Row>(this.#core, signals);
+    return new ReadThrough<Row>(this.#core, this.#schema, signals);
   }
 
   /** What was asked so far, and what is remembered of it. */
   get stats(): ReadThroughStats {
     return this.#core.stats;
   }
+
+  #parsed(key: readonly SqlValue[], row: SourceRow | undefined): Row | undefined {
+    if (row === undefined || this.#schema === null) return row as Row | undefined;
+    return parseRow(this.#schema, row, {
+      table: this.#core.name,
+      key: () => describeKey(encodeKey(key), key.length),
+    }) as Row;
+  }
 }
 
 /** One table that is read through, whoever waits for it. */
 class ReadThroughTable {
-  readonly #name: string;
+  readonly name: string;
   readonly #isStored: boolean;
   readonly #shared: ReadThroughShared;
   readonly #known: KnownAnswers;
@@ -149,7 +170,7 @@ class ReadThroughTable {
   #reader: TableReader<SourceRow> | null = null;
 
   constructor(name: string, options: ResolvedReadThroughOptions, shared: ReadThroughShared) {
-    this.#name = name;
+    this.name = name;
     this.#isStored = options.store;
     this.#shared = shared;
     this.#known = new KnownAnswers(options);
@@ -173,9 +194,7 @@ class ReadThroughTable {
     return await Promise.all(
       rows.map(async (row, i) => {
         if (row !== undefined) return this.#hit(row);
-        const key = keys[i]!;
-        const values = Array.isArray(key) ? (key as readonly SqlValue[]) : [key as SqlValue];
-        return await this.#miss(reader, values, signal);
+        return await this.#miss(reader, valuesOf(keys[i]!), signal);
       }),
     );
   }
@@ -197,7 +216,7 @@ class ReadThroughTable {
 
   #open(): TableReader<SourceRow> {
     if (this.#shared.closing.aborted) throw closedError();
-    this.#reader ??= this.#shared.cache().table(this.#name);
+    this.#reader ??= this.#shared.cache().table(this.name);
     return this.#reader;
   }
 
@@ -240,7 +259,7 @@ class ReadThroughTable {
     const begun = performance.now();
     const { lookUp, onRowError, logger, onLookedUp } = this.#shared;
     const cost: AskingCost = { sourceRows: 0, retries: 0 };
-    const note = { table: this.#name, found: 0, absent: 0, failed: 0, error: undefined as unknown };
+    const note = { table: this.name, found: 0, absent: 0, failed: 0, error: undefined as unknown };
     try {
       const reader = this.#open();
       // Before the source is asked: what it says holds for this state, and for none that a sync has led to since.
@@ -248,7 +267,7 @@ class ReadThroughTable {
       const { rows, rejected } = await lookUp.find(place.plan, keys, cost);
       for (const row of rejected.values()) {
         if (onRowError === 'quarantine')
-          logger.warn({ table: this.#name }, rejectedText(this.#name, row));
+          logger.warn({ table: this.name }, rejectedText(this.name, row));
       }
       const isStill = reader.isStill(place);
       for (const key of keys) {
@@ -263,7 +282,7 @@ class ReadThroughTable {
       }
       return (text) => {
         const row = rejected.get(text);
-        if (row && onRowError === 'fail') return { error: rejectedError(this.#name, row) };
+        if (row && onRowError === 'fail') return { error: rejectedError(this.name, row) };
         return { value: { value: rows.get(text) ?? null, place } };
       };
     } catch (error) {
@@ -284,6 +303,10 @@ class ReadThroughTable {
     // The cache has it then, and the syncs that follow know of it: the copy would outlast a deletion.
     this.#shared.store.add({ ...row, onStored: () => this.#known.delete(text) });
   }
+}
+
+function valuesOf(key: KeyArgument): readonly SqlValue[] {
+  return Array.isArray(key) ? (key as readonly SqlValue[]) : [key as SqlValue];
 }
 
 function rowOfAnswer({ value, place }: Answer): SourceRow | undefined {

@@ -27,6 +27,7 @@ export function makeProject(directory: string): void {
   mkdirSync(join(directory, 'node_modules/@types'), { recursive: true });
   symlinkSync(ROOT, join(directory, 'node_modules/storage-sync'));
   symlinkSync(join(ROOT, 'node_modules/@types/node'), join(directory, 'node_modules/@types/node'));
+  symlinkSync(join(ROOT, 'node_modules/zod'), join(directory, 'node_modules/zod'));
   writeFileSync(join(directory, 'package.json'), '{ "type": "module" }');
   const bin = join(directory, 'bin');
   mkdirSync(bin);

@@ -4,11 +4,13 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import {
   defineTable,
   openChangeLog,
+  RowInvalidError,
   RowRejectedError,
   StorageSync,
   WorkerPool,
   type StorageSyncOptions,
 } from '../../src/index.js';
+import { z } from 'zod';
 import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
 import { startHranaServer, type HranaServer } from '../support/hrana/server.js';
@@ -205,6 +207,25 @@ void describe('a row that the cache does not have', () => {
     assert.equal((await through.get('k1'))?.['v'], 1);
     await assert.rejects(storage.readThrough('u').get(1), { code: 'TABLE_NOT_FOUND' });
     assert.throws(() => storage.readThrough('t', { maxNegatives: -1 }), { code: 'CONFIG_INVALID' });
+  });
+
+  void it('goes through the schema of its definition, from the source as from the cache', async () => {
+    await withServer(async ({ file, storage }) => {
+      const schema = z.object({ k: z.string(), v: z.number().transform((v) => v * 2) });
+      const rows = storage.readThrough(defineTable({ name: 't', schema }));
+      changeDatabase(file, `INSERT INTO t VALUES ('new', 21, 0), ('odd', 'text', 0)`);
+      assert.deepEqual(await rows.get('k1'), { k: 'k1', v: 2 });
+      assert.deepEqual(await rows.getMany(['new', 'k2', 'none']), [
+        { k: 'new', v: 42 },
+        { k: 'k2', v: 4 },
+        undefined,
+      ]);
+      await assert.rejects(rows.get('odd'), (error: unknown) => {
+        assert.ok(error instanceof RowInvalidError);
+        assert.match(error.message, /"odd".*"t".*v: /);
+        return true;
+      });
+    });
   });
 
   void it('comes from a file as from a server', async () => {

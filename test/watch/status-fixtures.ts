@@ -87,7 +87,7 @@ export type StatusChanges = Partial<Omit<WatchStatus, 'cache'>> & {
 export function statusOf({ cache, ...changes }: StatusChanges = {}): WatchStatus {
   const now = Date.now();
   return {
-    version: '0.2.0',
+    version: '0.1.0',
     source: 'libsql://memory-acme.turso.io',
     cacheDir: '/var/lib/agents/.storage-sync',
     state: 'waiting',
