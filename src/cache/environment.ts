@@ -160,9 +160,8 @@ export class Environment {
    * the list already. A part has a list of its own.
    */
   part(write: () => void): void {
-    this.#root.childTransaction(() => {
-      write();
-    });
+    // Of a callback that does not wait it is over, or has failed, when this returns.
+    void this.#root.childTransaction(write);
   }
 
   catalog(transaction?: ReadTransaction): Catalog {
