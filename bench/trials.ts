@@ -152,6 +152,7 @@ export const TRIALS: readonly Trial[] = [
     targets: [
       { id: 'one-percent', title: 'storage-sync, 1 % changed', program: 'one-percent' },
       { ...STORAGE_SYNC, title: 'storage-sync, full' },
+      { id: 'bare-read-puts', title: 'bare read and put', program: 'bare-read-puts' },
       { id: 'bare-puts', title: 'bare LMDB, 1 % put', program: 'bare-puts' },
     ],
     goals: [
@@ -161,8 +162,20 @@ export const TRIALS: readonly Trial[] = [
     ],
   },
   {
+    id: 'again',
+    title: 'Sync by the change log, after three such syncs of other rows',
+    source: 'file',
+    data: 'records',
+    rows: 1_000_000,
+    targets: [
+      { id: 'one-percent-again', title: 'storage-sync, 1 % changed', program: 'one-percent-again' },
+      { id: 'bare-read-puts-again', title: 'bare read and put', program: 'bare-read-puts-again' },
+    ],
+    goals: [],
+  },
+  {
     id: 'together',
-    title: 'The same, the changed rows with keys that lie together',
+    title: 'Sync by the change log of rows with keys that lie together',
     source: 'file',
     data: 'records',
     rows: 1_000_000,
@@ -173,6 +186,11 @@ export const TRIALS: readonly Trial[] = [
         program: 'one-percent-together',
       },
       { ...STORAGE_SYNC, title: 'storage-sync, full' },
+      {
+        id: 'bare-read-puts-together',
+        title: 'bare read and put',
+        program: 'bare-read-puts-together',
+      },
     ],
     goals: [
       { figure: 'wallMs', against: 'storage-sync', atMost: 0.02 },

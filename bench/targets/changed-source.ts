@@ -19,6 +19,11 @@ export const onePercent: Target = afterChanges((database, table) => {
   changeWhere(database, table, `rowid % ${ONE_IN} = 0`);
 });
 
+/** The same after three such syncs of other rows. */
+export const onePercentAgain: Target = afterChanges((database, table, round) => {
+  changeWhere(database, table, `rowid % ${ONE_IN} = ${round}`);
+}, 3);
+
 /** The same of rows that lie together: the first hundredth in the order of the keys. */
 export const onePercentTogether: Target = afterChanges((database, table) => {
   const { name, key } = table;
@@ -36,8 +41,15 @@ function changeWhere(database: SourceDatabase, table: SourceTable, where: string
   );
 }
 
-/** What is not measured: a copy of the file with a change log, a first sync, then the changes. */
-function afterChanges(change: (database: SourceDatabase, table: SourceTable) => void): Target {
+/**
+ * What is not measured: a copy of the file with a change log, a first sync, then the changes.
+ *
+ * @param earlier syncs of other changes that come before.
+ */
+function afterChanges(
+  change: (database: SourceDatabase, table: SourceTable, round: number) => void,
+  earlier = 0,
+): Target {
   return {
     prepare: async ({ url, tables, directory }) => {
       const file = join(directory, 'source.db');
@@ -50,10 +62,12 @@ function afterChanges(change: (database: SourceDatabase, table: SourceTable) => 
         cacheDir: join(directory, 'cache'),
         tables: tables.map(({ name }) => name),
       });
-      await sync.sync();
-      const database = new Database(file);
-      for (const table of tables) change(database, table);
-      database.close();
+      for (let round = 0; round <= earlier; round++) {
+        await sync.sync();
+        const database = new Database(file);
+        for (const table of tables) change(database, table, round);
+        database.close();
+      }
       let sourceRows = 0;
       const count = () =>
         tables.reduce((rows, { name }) => rows + sync.cache.table(name).count(), 0);

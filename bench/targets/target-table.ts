@@ -11,6 +11,8 @@ export const TARGET_LOADERS = {
   'one-percent': async (): Promise<Target> => (await import('./changed-source.js')).onePercent,
   'one-percent-together': async (): Promise<Target> =>
     (await import('./changed-source.js')).onePercentTogether,
+  'one-percent-again': async (): Promise<Target> =>
+    (await import('./changed-source.js')).onePercentAgain,
   'rebuild-served': async (): Promise<Target> =>
     (await import('./served-rebuild.js')).servedRebuild,
   'readers-alone': async (): Promise<Target> => (await import('./served-rebuild.js')).readersAlone,
@@ -24,6 +26,11 @@ export const TARGET_LOADERS = {
   'bare-read': async (): Promise<Target> => (await import('./bare-read.js')).bareRead,
   'bare-append': async (): Promise<Target> => (await import('./bare-append.js')).bareAppend,
   'bare-puts': async (): Promise<Target> => (await import('./bare-puts.js')).barePuts,
+  'bare-read-puts': async (): Promise<Target> => (await import('./bare-puts.js')).bareReadPuts,
+  'bare-read-puts-together': async (): Promise<Target> =>
+    (await import('./bare-puts.js')).bareReadPutsTogether,
+  'bare-read-puts-again': async (): Promise<Target> =>
+    (await import('./bare-puts.js')).bareReadPutsAgain,
   'cache-get': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGet,
   'cache-get-many': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGetMany,
   'lmdb-get': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbGet,

@@ -1,13 +1,34 @@
-import type { LogPosition, TableCheckpoint } from '../cache/catalog.js';
-import type { PreparedTable } from '../cache/generation-writer.js';
-import type { LogWindow } from '../source/changes.js';
+import type { TableCheckpoint } from '../cache/catalog.js';
+import type { EncodedChanges, PreparedTable } from '../cache/generation-writer.js';
 import type { TablePlan } from '../source/plan.js';
-import type { FollowedTable } from './messages.js';
+import type { EncodedRound, FollowedTable } from './messages.js';
 import { refuseRejected, type SyncContext } from './table-sync.js';
+
+/** A table on its way through the rounds. */
+interface Follower {
+  readonly plan: TablePlan;
+  readonly table: PreparedTable;
+  /** Where it stands in its logs behind the rounds that were read. */
+  position: RoundPosition;
+  /** What was committed last, or null once it is to be read in full. */
+  checkpoint: TableCheckpoint | null;
+}
+
+interface RoundPosition {
+  readonly version: number;
+  readonly scopeVersions: readonly number[];
+}
+
+/** A round that is being read, of those followers that had changes to come. */
+interface Reading {
+  readonly of: readonly Follower[];
+  readonly round: Promise<EncodedRound>;
+}
 
 /**
  * Brings tables up to date by their change logs, in rounds. A round is of one snapshot of the source and one
  * transaction of the cache: what it holds of several tables becomes visible together. It is as large as a page may be.
+ * The next one is read while a round is being committed.
  *
  * Goes on until the changes are there that stood in the logs as the sync began; a busy source is never caught up with.
  *
@@ -19,65 +40,95 @@ export async function followChanges(
   plans: readonly TablePlan[],
   tables: readonly PreparedTable[],
 ): Promise<(TableCheckpoint | null)[]> {
-  const checkpoints: (TableCheckpoint | null)[] = tables.map(({ checkpoint }) => checkpoint);
-  const { source, bounds, generation, pool, maxLossShare } = context;
-  for (;;) {
-    const behind = tables.flatMap((table, i) => {
-      const checkpoint = checkpoints[i]!;
-      return checkpoint && isBehind(table, checkpoint)
-        ? [{ ...followed(plans[i]!, table, checkpoint), i }]
-        : [];
-    });
-    if (behind.length === 0) return checkpoints;
-    context.throwIfAborted();
-    const round = await pool.read('changes', { source, tables: behind, bounds });
-    context.onRetries(round.retries);
-    context.onSourceRows(round.sourceRows);
-    const told = round.changes.flatMap((change, at) => {
-      const { i, plan } = behind[at]!;
-      if (change) return [{ i, plan, change }];
-      checkpoints[i] = null;
-      return [];
-    });
-    for (const { plan, change } of told) refuseRejected(context, plan, change.rejected);
-    context.throwIfAborted();
-    const { checkpoints: applied } = await pool.write(
-      'apply',
-      {
-        generation,
-        changes: told.map(({ i, change }) => ({ ...change, rowsBefore: tables[i]!.rows })),
-        maxLossShare,
-      },
-      told.flatMap(({ change: { batch } }) => [batch.arena, batch.spans]),
-    );
-    for (const [at, { i, plan, change }] of told.entries()) {
-      checkpoints[i] = applied[at]!;
-      const { batch, rejected, removed } = change;
-      context.onBatch(plan.name, batch.count + rejected.length + removed.length, batch.bytes);
+  const followers = tables.map((table, i): Follower => {
+    const { checkpoint } = table;
+    const scopeVersions = checkpoint.scopes.map(({ version }) => version);
+    const position = { version: checkpoint.log!.version, scopeVersions };
+    return { plan: plans[i]!, table, position, checkpoint };
+  });
+  const readsAhead = 2 * context.bounds.maxBytes <= context.maxBytesInFlight;
+  let reading = readRound(context, followers);
+  while (reading !== null) {
+    const { of, round } = reading;
+    const { changes, retries, sourceRows } = await round;
+    context.onRetries(retries);
+    context.onSourceRows(sourceRows);
+    const told: Told[] = [];
+    for (const [at, change] of changes.entries()) {
+      const follower = of[at]!;
+      if (change) {
+        const { version, scopeVersions } = change;
+        follower.position = { version, scopeVersions };
+        told.push({ follower, change });
+      } else follower.checkpoint = null;
     }
+    for (const { follower, change } of told)
+      refuseRejected(context, follower.plan, change.rejected);
+    const ahead = readsAhead ? readRound(context, followers) : null;
+    // Where the commit fails, nobody waits for it.
+    ahead?.round.catch(() => undefined);
+    await applyRound(context, told);
+    reading = ahead ?? readRound(context, followers);
+  }
+  return followers.map(({ checkpoint }) => checkpoint);
+}
+
+/** Asks for the next round, or tells by null that none is to come. */
+function readRound(context: SyncContext, followers: readonly Follower[]): Reading | null {
+  const of = followers.filter(
+    ({ table, position, checkpoint }) => checkpoint !== null && isBehind(table, position),
+  );
+  if (of.length === 0) return null;
+  context.throwIfAborted();
+  const { pool, source, bounds } = context;
+  return { of, round: pool.read('changes', { source, tables: of.map(followed), bounds }) };
+}
+
+/** Changes of a table that a round has. */
+interface Told {
+  readonly follower: Follower;
+  readonly change: EncodedChanges;
+}
+
+async function applyRound(context: SyncContext, told: readonly Told[]): Promise<void> {
+  const { pool, generation, maxLossShare } = context;
+  context.throwIfAborted();
+  const { checkpoints } = await pool.write(
+    'apply',
+    {
+      generation,
+      changes: told.map(({ follower, change }) => ({ ...change, rowsBefore: follower.table.rows })),
+      maxLossShare,
+    },
+    told.flatMap(({ change: { batch } }) => [batch.arena, batch.spans]),
+  );
+  for (const [at, { follower, change }] of told.entries()) {
+    follower.checkpoint = checkpoints[at]!;
+    const { batch, rejected, removed } = change;
+    context.onBatch(
+      follower.plan.name,
+      batch.count + rejected.length + removed.length,
+      batch.bytes,
+    );
   }
 }
 
 /** Whether changes that stood in the logs as the sync began are still to come. */
-function isBehind({ follows }: PreparedTable, { log, scopes }: TableCheckpoint): boolean {
-  return (
-    log!.version < follows!.upTo || follows!.scopes.some(({ upTo }, i) => scopes[i]!.version < upTo)
-  );
+function isBehind({ follows }: PreparedTable, { version, scopeVersions }: RoundPosition): boolean {
+  return version < follows!.upTo || follows!.scopes.some(({ upTo }, i) => scopeVersions[i]! < upTo);
 }
 
-function windowBehind(log: number, { id, version }: LogPosition): LogWindow {
-  return { log, logId: id, after: version };
-}
-
-function followed(
-  plan: TablePlan,
-  { id, follows }: PreparedTable,
-  { log, scopes }: TableCheckpoint,
-): FollowedTable {
+function followed({ plan, table, position }: Follower): FollowedTable {
+  const { id, follows, checkpoint } = table;
+  const { version, scopeVersions } = position;
   return {
     plan,
     tableId: id,
-    own: windowBehind(follows!.log, log!),
-    scopes: follows!.scopes.map((scope, i) => windowBehind(scope.log, scopes[i]!)),
+    own: { log: follows!.log, logId: checkpoint.log!.id, after: version },
+    scopes: follows!.scopes.map(({ log }, i) => ({
+      log,
+      logId: checkpoint.scopes[i]!.id,
+      after: scopeVersions[i]!,
+    })),
   };
 }
