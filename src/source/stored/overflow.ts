@@ -1,3 +1,4 @@
+import { freeMemory } from '../../free-memory.js';
 import type { DatabasePages } from './database-pages.js';
 import { StoredFormError } from './stored-form-error.js';
 
@@ -17,6 +18,8 @@ export interface ScatteredRecord {
  * The pages of a chain mostly follow one another in the file, so they are asked for as if they did, many at a time;
  * each page says where the next one is. After a guess that was wrong a chain asks for one page only, and for twice as
  * many after each that was right.
+ *
+ * @returns the records, all of them in memory of their own, one behind the other.
  */
 export async function gather(
   pages: DatabasePages,
@@ -26,7 +29,9 @@ export async function gather(
   for (;;) {
     const wanted = chains.ask();
     if (wanted.length === 0) return chains.records;
-    chains.take(await readGuessed(pages, wanted, chains.asked));
+    const content = await readGuessed(pages, wanted, chains.asked);
+    chains.take(content);
+    freeMemory(content);
   }
 }
 
