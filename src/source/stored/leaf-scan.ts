@@ -8,7 +8,7 @@ import {
 } from './btree-page.js';
 import { freeMemory } from '../../free-memory.js';
 import type { RowSink } from '../row-sink.js';
-import { gather, type ScatteredRecord } from './overflow.js';
+import { freeGathered, gather, type ScatteredRecord } from './overflow.js';
 import { StoredFormError } from './stored-form-error.js';
 import { scatteredRecord, Taker, type Refusal, type StoredPageBounds } from './stored-page.js';
 import { StoredRecord } from './stored-record.js';
@@ -303,7 +303,7 @@ class LeafScan {
     this.scattered = [];
     const gathered = await gather(this.#table.pages, scattered);
     this.#takeGathered(gathered, scattered);
-    freeMemory(gathered[0]!);
+    freeGathered(gathered);
   }
 
   #takeGathered(records: readonly Buffer[], rows: LeafScan['scattered']): void {

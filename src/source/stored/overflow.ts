@@ -18,8 +18,6 @@ export interface ScatteredRecord {
  * The pages of a chain mostly follow one another in the file, so they are asked for as if they did, many at a time;
  * each page says where the next one is. After a guess that was wrong a chain asks for one page only, and for twice as
  * many after each that was right.
- *
- * @returns the records, all of them in memory of their own, one behind the other.
  */
 export async function gather(
   pages: DatabasePages,
@@ -33,6 +31,11 @@ export async function gather(
     chains.take(content);
     freeMemory(content);
   }
+}
+
+/** Gives the memory of records back that were put together, all of it. */
+export function freeGathered([first]: readonly Buffer[]): void {
+  if (first) freeMemory(new Uint8Array(first.buffer));
 }
 
 /** Pages that a chain asked for: so many, from one place on in the list of all. */

@@ -4,7 +4,7 @@ import { NUMBER_BYTES } from '../page.js';
 import type { RowSink } from '../row-sink.js';
 import { newCell, type StoredCell } from './btree-page.js';
 import type { IndexBtree } from './index-btree.js';
-import { gather, type ScatteredRecord } from './overflow.js';
+import { freeGathered, gather, type ScatteredRecord } from './overflow.js';
 import { RecordBound } from './record-bound.js';
 import { StoredFormError } from './stored-form-error.js';
 import { StoredRecord } from './stored-record.js';
@@ -142,7 +142,7 @@ class RowidPage {
       this.#record.parse(gathered[i]!, 0, payloadBytes, this.#rowids[row]!);
       this.#takeRecord(row);
     }
-    freeMemory(gathered[0]!);
+    freeGathered(gathered);
   }
 
   result(): StoredPage {
