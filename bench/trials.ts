@@ -324,6 +324,22 @@ export const TRIALS: readonly Trial[] = [
     ],
   },
   {
+    id: 'peak',
+    title: 'Memory of a full sync of a file as its rows grow',
+    source: 'file',
+    data: 'records',
+    rows: 5_000_000,
+    targets: [
+      { ...STORAGE_SYNC, id: 'all-rows', title: 'storage-sync, all rows' },
+      { ...STORAGE_SYNC, id: 'tenth', title: 'storage-sync, a tenth', share: 0.1 },
+    ],
+    goals: [
+      // The pages of LMDB's file that the system has mapped are left out.
+      { figure: 'peakAnonBytes', atMost: 256 * 1024 * 1024 },
+      { figure: 'peakAnonBytes', against: 'tenth', atMost: 1 },
+    ],
+  },
+  {
     id: 'scale',
     title: 'Full sync of a file as its rows grow',
     source: 'file',

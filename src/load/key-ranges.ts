@@ -1,8 +1,17 @@
-/** Keys at which ranges begin, all but the first, in strictly ascending order: packed, in memory that threads share. */
-export interface KeyBounds {
+/** Keys, one behind the other: thousands of them would take some hundred bytes more each. */
+export interface PackedKeys {
   readonly bytes: Uint8Array;
   /** Where each key ends. */
   readonly ends: Uint32Array;
+}
+
+/** Keys at which ranges begin, all but the first, in strictly ascending order, in memory that threads share. */
+export type KeyBounds = PackedKeys;
+
+/** @returns views of them. */
+export function unpackKeys({ bytes, ends }: PackedKeys): Buffer[] {
+  const all = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Array.from(ends, (end, i) => all.subarray(ends[i - 1] ?? 0, end));
 }
 
 /** @param keys in strictly ascending order. */

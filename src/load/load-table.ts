@@ -7,7 +7,7 @@ import { refuseRejected, type SyncContext } from '../pipeline/table-sync.js';
 import type { RejectedRow } from '../source/page.js';
 import type { TablePlan } from '../source/plan.js';
 import type { RowidRange, SizeRange } from '../source/stored/leaf-scan.js';
-import { cutEvenly, packBounds, type KeyBounds } from './key-ranges.js';
+import { cutEvenly, packBounds, unpackKeys, type KeyBounds } from './key-ranges.js';
 import { fileOfRange, partsOfRange, Spool } from './spool.js';
 import type { LoadTasks, SpooledGroups, SpoolRef } from './tasks.js';
 
@@ -96,10 +96,7 @@ class TableLoad {
     if (outline === null) return null;
     const recordBytes = spooledBytes(outline);
     const wanted = Math.ceil(recordBytes / this.#rangeBytes);
-    const keys = cutEvenly(
-      outline.keys.map((key) => Buffer.from(key)),
-      wanted,
-    );
+    const keys = cutEvenly(unpackKeys(outline.keys), wanted);
     const files = Math.min(MAX_FILES, keys.length + 1);
     const { pool, generation } = this.#context;
     const { target } = await pool.write('beginLoad', { generation, tableId: this.#tableId });
@@ -123,7 +120,7 @@ class TableLoad {
     const { pool, source } = this.#context;
     const looking = { ...SAMPLES, rangeBytes: this.#rangeBytes, longBytes: LONG_ROW_BYTES };
     const { outline } = await pool.read('outline', { source, plan: this.#plan, looking });
-    if (outline === null || outline.keys.length === 0) return null;
+    if (outline === null || outline.keys.ends.length === 0) return null;
     const { rows, bytes } = outline;
     if (rows < MIN_ROWS && bytes < MIN_BYTES) return null;
     return bytes > rows * MAX_ROW_BYTES ? null : outline;
@@ -198,7 +195,7 @@ class TableLoad {
       if (at === undefined || !isSettled) return false;
       const file = fileOfRange(at, ranges, files);
       const parts = partsOfRange(spooled, at, files);
-      const { runs } = await pool.read('pack', { source, spool: ref, file, parts });
+      const { runs } = await pool.read('pack', { source, spool: ref, file, parts }, [parts.buffer]);
       left[file]!--;
       if (left[file] === 0) spool.release(file);
       if (runs === null) isSettled = false;
@@ -234,7 +231,7 @@ class TableLoad {
 
 /** What the records of a table take in a spool: of long ones there are the keys in it, not the values. */
 function spooledBytes({ rows, bytes, long, keys }: SampledOutline): number {
-  const keyBytes = keys.reduce((sum, { length }) => sum + length, 0) / Math.max(1, keys.length);
+  const keyBytes = keys.bytes.length / Math.max(1, keys.ends.length);
   return bytes - long.bytes + RECORD_OVERHEAD_BYTES * (rows + long.rows) + keyBytes * long.rows;
 }
 

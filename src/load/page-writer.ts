@@ -1,10 +1,11 @@
 import { BulkFile, type PlacedRun } from '../cache/bulk/bulk-file.js';
+import { joinRuns } from '../cache/bulk/join-runs.js';
 import type { LeafRun } from '../cache/bulk/leaf-run.js';
 import { Segments } from './segments.js';
 import type { SpoolRef } from './tasks.js';
 
 /**
- * Writes runs of pages to a generation, and tells where they are.
+ * Writes runs of pages to a generation, in the order of their keys, and tells where they are: as one, if there are any.
  *
  * @throws {CacheError} `CACHE_FULL`, `CACHE_IO`.
  */
@@ -20,5 +21,5 @@ export function writeRuns(
   } finally {
     file.close();
   }
-  return placed;
+  return placed.length > 1 ? [joinRuns(placed)] : placed;
 }

@@ -49,7 +49,7 @@ export function partsOfRange(
   spooled: readonly SpooledGroups[],
   range: number,
   files: number,
-): Float64Array {
+): Float64Array<ArrayBuffer> {
   const parts = new Float64Array(2 * spooled.length);
   let count = 0;
   for (const { starts, sizes } of spooled) {

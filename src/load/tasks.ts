@@ -6,7 +6,7 @@ import type { RowidRange } from '../source/stored/leaf-scan.js';
 import type { StoredPageBounds } from '../source/stored/stored-page.js';
 import type { BulkTarget, PlacedRun } from '../cache/bulk/bulk-file.js';
 import type { PageRange } from '../cache/bulk/bulk-tree.js';
-import type { KeyBounds } from './key-ranges.js';
+import type { KeyBounds, PackedKeys } from './key-ranges.js';
 
 /** Where records wait for their turn, and pages go: shared by all threads of a load. */
 export interface SpoolRef {
@@ -40,7 +40,7 @@ export interface LoadTasks {
     };
     readonly response: {
       /** With the keys of some rows, taken evenly over all of them. */
-      readonly outline: (TableOutline & { readonly keys: readonly Uint8Array[] }) | null;
+      readonly outline: (TableOutline & { readonly keys: PackedKeys }) | null;
     };
   };
   /** Reads rows in the order in which they are stored, and writes their records to a spool. */
@@ -64,7 +64,7 @@ export interface LoadTasks {
       readonly spool: SpoolRef;
       readonly file: number;
       /** Of `partsOfRange`. */
-      readonly parts: Float64Array;
+      readonly parts: Float64Array<ArrayBuffer>;
     };
     /** Null where two records have one key, or where they are too many bytes. */
     readonly response: { readonly runs: readonly PlacedRun[] | null };

@@ -10,6 +10,7 @@ import {
 } from '../../src/cache/bulk/bulk-file.js';
 import { readState } from '../../src/cache/bulk/data-file.js';
 import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
+import { joinRuns } from '../../src/cache/bulk/join-runs.js';
 import { LeafRunBuilder, type LeafRun } from '../../src/cache/bulk/leaf-run.js';
 import { Environment, type BytesDatabase } from '../../src/cache/environment.js';
 import { dataPath } from '../../src/cache/layout.js';
@@ -113,7 +114,8 @@ export function bulkLoad(
   {
     runBytes = 64 * 1024,
     gap = () => 0,
-  }: { runBytes?: number; gap?: (run: number) => number } = {},
+    together = 1,
+  }: { runBytes?: number; gap?: (run: number) => number; together?: number } = {},
 ): void {
   const target = openBulk(generationDir, Object.keys(tables));
   const counter = new PageCounter(target.nextPage);
@@ -127,7 +129,12 @@ export function bulkLoad(
       counter.take(gap(written++));
       placed.unshift(file.write(run, counter.take(run.pageCount)));
     }
-    return treeOf(name, generationDir, target, counter, placed);
+    const told: PlacedRun[] = [];
+    for (let i = 0; i < placed.length; i += together) {
+      const some = placed.slice(i, i + together);
+      told.push(...(together > 1 ? [joinRuns(some)] : some));
+    }
+    return treeOf(name, generationDir, target, counter, told);
   });
   counter.take(gap(written));
   file.close();

@@ -20,6 +20,7 @@ import { Worker } from 'node:worker_threads';
 import { open } from 'lmdb';
 import { BulkFile, openBulk, PageCounter, type PlacedRun } from '../../src/cache/bulk/bulk-file.js';
 import { finishBulk } from '../../src/cache/bulk/finish-bulk.js';
+import { joinRuns } from '../../src/cache/bulk/join-runs.js';
 import { LeafRunBuilder, memoryOf } from '../../src/cache/bulk/leaf-run.js';
 import { Environment, type BytesDatabase } from '../../src/cache/environment.js';
 import { dataPath } from '../../src/cache/layout.js';
@@ -89,6 +90,16 @@ void describe('a bulk load', () => {
         assert.equal(environment.source(), 'somewhere');
       });
       preflight(dir.path);
+    });
+  }
+
+  for (const [name, entries] of Object.entries(SHAPES)) {
+    void it(`gives it too of runs that are told of together: ${name}`, async () => {
+      await using dir = await TempDirectory.make();
+      await makeEmpty(dir.path, ['r1']);
+      bulkLoad(dir.path, { r1: entries }, { gap: (run) => run % 3, together: 3 });
+      assertSound(dir.path);
+      await withEnvironment(dir.path, (environment) => assertHolds(environment.rows(1), entries));
     });
   }
 
@@ -430,10 +441,11 @@ void describe('a bulk load is refused', () => {
       finishBulk(dir.path, target, [tree], () => nextPage ?? counter.next);
     };
     assert.throws(() => finish([second, first]), refused(/not in the order of their keys/));
-    assert.throws(() => finish([first, { ...third, base: first.base }]), refused(/was used twice/));
-    assert.throws(() => finish([{ ...first, base: 1 }]), refused(/was used twice/));
+    assert.throws(() => joinRuns([second, first]), RangeError);
+    assert.throws(() => finish([first, movedTo(third, first.base)]), refused(/was used twice/));
+    assert.throws(() => finish([movedTo(first, 1)]), refused(/was used twice/));
     assert.throws(() => finish([first, third], third.base), refused(/reaches beyond page/));
-    const far = { ...third, base: third.base + 10_000 };
+    const far = movedTo(third, third.base + 10_000);
     assert.throws(() => finish([first, far], far.base + 100), refused(/reaches beyond page/));
     assert.equal(fileState(dir.path).transaction, BigInt(target.transaction - 1));
     finish([first, third]);
@@ -453,7 +465,7 @@ void describe('a bulk load is refused', () => {
         environment.putSource('elsewhere');
       });
     });
-    const counter = new PageCounter(target.nextPage + placed.pageCount);
+    const counter = new PageCounter(target.nextPage + run!.pageCount);
     const tree = treeOf('r1', dir.path, target, counter, [placed]);
     assert.throws(
       () => finishBulk(dir.path, target, [tree], () => counter.next),
@@ -555,6 +567,10 @@ function sorted(entries: ReadonlyMap<string, Buffer>): Entry[] {
   return [...entries]
     .map(([key, value]): Entry => [Buffer.from(key, 'latin1'), value])
     .toSorted(([a], [b]) => a.compare(b));
+}
+
+function movedTo(run: PlacedRun, base: number): PlacedRun {
+  return { ...run, base, ranges: run.ranges.map(({ pages }) => ({ first: base, pages })) };
 }
 
 /** Puts and removes records; later ones remove more, down to none. */

@@ -29,7 +29,8 @@ function anonKib(): number {
 await new Promise((resolve) => setTimeout(resolve, 200));
 const idleKib = anonKib();
 const startedAt = performance.now();
-const storage = await StorageSync.open({ source: { url }, cacheDir });
+// As many threads on every machine: each has memory of its own.
+const storage = await StorageSync.open({ source: { url }, cacheDir, readerThreads: 2 });
 const report = await (mode === 'rebuild' ? storage.rebuild() : storage.sync());
 const elapsedMs = performance.now() - startedAt;
 await storage.close();

@@ -17,7 +17,7 @@ import { TableBtree } from '../../src/source/stored/table-btree.js';
 import { KERNEL_FILE } from '../../src/pipeline/worker-urls.js';
 import { Kernel } from '../../src/load/kernel/kernel.js';
 import { RowKernel } from '../../src/load/kernel/row-kernel.js';
-import { packBounds } from '../../src/load/key-ranges.js';
+import { packBounds, unpackKeys } from '../../src/load/key-ranges.js';
 import { KeySample } from '../../src/load/key-sample.js';
 import { LeafRecords } from '../../src/load/leaf-records.js';
 import { BatchBuilder, recordsOf, type Batch } from '../../src/transform/batch.js';
@@ -152,7 +152,7 @@ async function readByScan(
     sample.take(record, table, end),
   );
   if (outline === null) return null;
-  const keys = sample.keys.map((key) => shorten(Buffer.from(key)));
+  const keys = unpackKeys(sample.keys).map((key) => shorten(key));
   const rows: string[] = [];
   const records: string[] = [];
   const rejected: string[] = [];

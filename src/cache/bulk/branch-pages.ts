@@ -41,7 +41,7 @@ export class BranchBuilder {
     this.#put = put;
   }
 
-  /** @param separator must not change until the builder has finished. */
+  /** @param separator must not change until its page is written. */
   add(number: number, separator: Uint8Array): void {
     this.#add(0, { number, separator });
   }
@@ -79,7 +79,8 @@ export class BranchBuilder {
   }
 
   #close(depth: number, children: readonly Child[]): void {
-    const { separator } = children[0]!;
+    // A copy: it may be part of much memory, which would be held for as long as this level has no page to write.
+    const separator = new Uint8Array(children[0]!.separator);
     this.#add(depth + 1, { number: this.#write(children), separator });
   }
 

@@ -4,6 +4,7 @@ import { dataPath } from '../layout.js';
 import { findDamage } from '../lmdb-check.js';
 import { AT_OVERFLOW_PAGES, AT_PAGE_FLAGS, IS_OVERFLOW, type Meta } from '../lmdb-format.js';
 import { readState, unusable, withFile, writeFully, type FileState } from './data-file.js';
+import type { PageRange } from './bulk-tree.js';
 import type { LeafRun, RunOutline } from './leaf-run.js';
 import { NamedTrees } from './named-trees.js';
 
@@ -16,10 +17,12 @@ export interface BulkTarget {
   readonly transaction: number;
 }
 
-/** A run that lies in the file. */
-export interface PlacedRun extends RunOutline {
-  /** The number of its first page in the file. */
+/** A run that lies in the file, in one place or in several. */
+export interface PlacedRun extends Omit<RunOutline, 'pageSize' | 'pageCount'> {
+  /** The page of the file from which its leaves are numbered. */
   readonly base: number;
+  /** The pages that it has. */
+  readonly ranges: readonly PageRange[];
 }
 
 /**
@@ -123,14 +126,14 @@ export class BulkFile {
       throw unusable(this.#path, `its pages have ${pageSize} bytes, not ${run.pageSize}`);
     }
     this.#refuseUsed(base);
-    const { chunks, references: _, ...outline } = run;
+    const { chunks, references: _, pageSize: __, pageCount, ...outline } = run;
     placeRun(run, base, this.#target.transaction);
     let at = base * run.pageSize;
     for (const chunk of chunks) {
       writeFully(this.#fd, this.#path, chunk, at);
       at += chunk.length;
     }
-    return { ...outline, base };
+    return { ...outline, base, ranges: [{ first: base, pages: pageCount }] };
   }
 
   /**

@@ -91,7 +91,7 @@ export class BulkTree {
       start = end;
     }
     this.#lastKey = run.lastKey;
-    this.#ranges.push({ first: run.base, pages: run.pageCount });
+    this.#ranges.push(...run.ranges);
     this.#total.leafPages += run.leafPages;
     this.#total.overflowPages += run.overflowPages;
     this.#total.entries += run.entries;

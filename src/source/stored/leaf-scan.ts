@@ -6,8 +6,9 @@ import {
   newCell,
   type StoredCell,
 } from './btree-page.js';
+import { freeMemory } from '../../free-memory.js';
 import type { RowSink } from '../row-sink.js';
-import { gather, type ScatteredRecord } from './overflow.js';
+import { freeGathered, gather, type ScatteredRecord } from './overflow.js';
 import { StoredFormError } from './stored-form-error.js';
 import { scatteredRecord, Taker, type Refusal, type StoredPageBounds } from './stored-page.js';
 import { StoredRecord } from './stored-record.js';
@@ -106,8 +107,10 @@ export async function scanRows(
   sink.begin();
   for (let from = 0; from < leaves.length; from += pages.requestPages) {
     const some = leaves.slice(from, from + pages.requestPages);
-    scan.take(await pages.read(some), some.length);
+    const content = await pages.read(some);
+    scan.take(content, some.length);
     if (scan.scattered.length > 0) await scan.takeScattered();
+    freeMemory(content);
     const isLast = from + some.length >= leaves.length;
     if (scan.bytes > bounds.maxBytes && !isLast) return scan.result(range.upTo, false);
   }
@@ -150,7 +153,9 @@ export async function sampleRows(
   const sampler = new LeafSampler(table, longBytes, look);
   for (let from = 0; from < leaves.length; from += table.pages.requestPages) {
     const some = leaves.subarray(from, from + table.pages.requestPages);
-    sampler.take(await table.pages.read(some), some.length);
+    const content = await table.pages.read(some);
+    sampler.take(content, some.length);
+    freeMemory(content);
   }
   const { rows, bytes, long } = sampler;
   return { rows, bytes, long };
@@ -296,7 +301,9 @@ class LeafScan {
   async takeScattered(): Promise<void> {
     const { scattered } = this;
     this.scattered = [];
-    this.#takeGathered(await gather(this.#table.pages, scattered), scattered);
+    const gathered = await gather(this.#table.pages, scattered);
+    this.#takeGathered(gathered, scattered);
+    freeGathered(gathered);
   }
 
   #takeGathered(records: readonly Buffer[], rows: LeafScan['scattered']): void {

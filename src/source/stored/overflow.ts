@@ -1,3 +1,4 @@
+import { freeMemory } from '../../free-memory.js';
 import type { DatabasePages } from './database-pages.js';
 import { StoredFormError } from './stored-form-error.js';
 
@@ -26,8 +27,15 @@ export async function gather(
   for (;;) {
     const wanted = chains.ask();
     if (wanted.length === 0) return chains.records;
-    chains.take(await readGuessed(pages, wanted, chains.asked));
+    const content = await readGuessed(pages, wanted, chains.asked);
+    chains.take(content);
+    freeMemory(content);
   }
+}
+
+/** Gives the memory of records back that were put together, all of it. */
+export function freeGathered([first]: readonly Buffer[]): void {
+  if (first) freeMemory(new Uint8Array(first.buffer));
 }
 
 /** Pages that a chain asked for: so many, from one place on in the list of all. */

@@ -1,9 +1,10 @@
+import { freeMemory } from '../../free-memory.js';
 import { InvalidText, type Cell } from '../../values.js';
 import { NUMBER_BYTES } from '../page.js';
 import type { RowSink } from '../row-sink.js';
 import { newCell, type StoredCell } from './btree-page.js';
 import type { IndexBtree } from './index-btree.js';
-import { gather, type ScatteredRecord } from './overflow.js';
+import { freeGathered, gather, type ScatteredRecord } from './overflow.js';
 import { RecordBound } from './record-bound.js';
 import { StoredFormError } from './stored-form-error.js';
 import { StoredRecord } from './stored-record.js';
@@ -63,6 +64,7 @@ export async function readRowids(
     const content = await table.pages.read(leaves);
     if (!page.take(byLeaf, from, end, content)) break;
     if (page.scattered.length > 0) await page.takeScattered();
+    freeMemory(content);
     from = end;
   }
   return page.result();
@@ -140,6 +142,7 @@ class RowidPage {
       this.#record.parse(gathered[i]!, 0, payloadBytes, this.#rowids[row]!);
       this.#takeRecord(row);
     }
+    freeGathered(gathered);
   }
 
   result(): StoredPage {

@@ -1,3 +1,4 @@
+import { freeMemory } from '../../free-memory.js';
 import {
   cellAt,
   cellCount,
@@ -21,7 +22,10 @@ interface Interior {
   readonly children: Uint32Array;
 }
 
-/** The b-tree of a rowid table. Interior pages are kept, so an instance is of one state of the file. */
+/**
+ * The b-tree of a rowid table. Interior pages are kept, so an instance is of one state of the file; but for those above
+ * leaves that are read in order, which are wanted once.
+ */
 export class TableBtree {
   readonly #pages: DatabasePages;
   readonly #root: number;
@@ -119,7 +123,7 @@ export class TableBtree {
     const height = await this.#findHeight();
     if (height === 0) return;
     const level = await this.#levelBetween(height - 1, null, null);
-    await this.#visit(level, visit);
+    await this.#visit(level, false, visit);
   }
 
   async #levelBetween(
@@ -127,19 +131,23 @@ export class TableBtree {
     after: Rowid | null,
     upTo: Rowid | null,
   ): Promise<Uint32Array> {
+    const height = await this.#findHeight();
     let level = Uint32Array.of(this.#root);
-    for (let i = 0; i < depth; i++) level = await this.#childrenBetween(level, after, upTo);
+    for (let i = 0; i < depth; i++) {
+      level = await this.#childrenBetween(level, i < height - 1, after, upTo);
+    }
     return level;
   }
 
   async #childrenBetween(
     level: Uint32Array,
+    keeps: boolean,
     after: Rowid | null,
     upTo: Rowid | null,
   ): Promise<Uint32Array<ArrayBuffer>> {
     const parts: Uint32Array[] = [];
     let count = 0;
-    await this.#visit(level, (interior) => {
+    await this.#visit(level, keeps, (interior) => {
       const first = after === null ? 0 : childBehind(interior, after);
       const last = upTo === null ? interior.keys.length : childAt(interior, upTo);
       const part = interior.children.subarray(first, last + 1);
@@ -151,12 +159,18 @@ export class TableBtree {
     return joined(parts, count);
   }
 
-  async #visit(level: Uint32Array, visit: (interior: Interior) => void): Promise<void> {
+  async #visit(
+    level: Uint32Array,
+    keeps: boolean,
+    visit: (interior: Interior) => void,
+  ): Promise<void> {
     const { requestPages } = this.#pages;
     for (let from = 0; from < level.length; from += requestPages) {
       const some = level.subarray(from, from + requestPages);
-      await this.#load(this.#missing(some), some);
+      const missing = this.#missing(some);
+      await this.#load(missing, some);
       this.#visitKept(some, visit);
+      if (!keeps) this.#forget(missing);
     }
   }
 
@@ -216,6 +230,14 @@ export class TableBtree {
       const some = wanted.slice(i, i + requestPages);
       const pages = await this.#pages.read(some);
       some.forEach((number, j) => this.#keep(number, pages, j * pageBytes));
+      freeMemory(pages);
+    }
+  }
+
+  #forget(numbers: ReadonlySet<number>): void {
+    for (const number of numbers) {
+      this.#keptChildren -= this.#interiors.get(number)!.children.length;
+      this.#interiors.delete(number);
     }
   }
 
@@ -234,15 +256,18 @@ export class TableBtree {
     const { pageBytes, usableBytes } = this.#pages;
     const count = cellCount(pages, start, pageBytes);
     const children = new Uint32Array(count + 1);
-    const keys: Rowid[] = [];
+    const numbers = new Float64Array(count);
+    /** Of a page with one that no number is exact for. */
+    let exact: Rowid[] | null = null;
     for (let i = 0; i < count; i++) {
       const cell = cellAt(pages, start, i, usableBytes);
       children[i] = pages.readUInt32BE(cell);
-      keys.push(readRowid(pages, cell + 4));
+      const key = readRowid(pages, cell + 4);
+      if (exact === null && typeof key === 'number') numbers[i] = key;
+      else (exact ??= Array.from(numbers.subarray(0, i))).push(key);
     }
     children[count] = lastChild(pages, start);
-    const areNumbers = keys.every((key) => typeof key === 'number');
-    this.#interiors.set(number, { keys: areNumbers ? Float64Array.from(keys) : keys, children });
+    this.#interiors.set(number, { keys: exact ?? numbers, children });
     this.#keptChildren += children.length;
   }
 }
