@@ -11,7 +11,7 @@ import {
   type TableState,
 } from './catalog.js';
 import { CommitLock } from './commit-lock.js';
-import { cacheIoError, FILE_MODE, tooManyFiles } from './files.js';
+import { cacheIoError, FILE_MODE, tooManyFiles, WRITTEN_ANEW } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
 
@@ -401,7 +401,7 @@ const DATABASE_ROOM = 16 * 1024;
 function makeRoom(dir: string, bytes: number): void {
   const path = join(dir, 'room');
   try {
-    const fd = openSync(path, 'w', FILE_MODE);
+    const fd = openSync(path, WRITTEN_ANEW, FILE_MODE);
     try {
       const zeros = Buffer.alloc(Math.min(bytes, ENVIRONMENT_ROOM));
       for (let written = 0; written < bytes; written += writeSync(fd, zeros));
