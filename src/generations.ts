@@ -5,7 +5,13 @@ import { bootId } from './cache/boot.js';
 import { forgetDamage } from './cache/damage-notes.js';
 import { refuseTooFull } from './cache/free-space.js';
 import { dataPath, generationPath } from './cache/layout.js';
-import { newManifest, readManifest, writeManifest, type Manifest } from './cache/manifest.js';
+import {
+  MAX_GENERATION,
+  newManifest,
+  readManifest,
+  writeManifest,
+  type Manifest,
+} from './cache/manifest.js';
 import { refuseLinkedGenerations } from './cache/safe-directory.js';
 import { CacheError } from './errors.js';
 import type { GenerationRef } from './pipeline/messages.js';
@@ -89,7 +95,7 @@ function manifestFor(mode: SyncMode, cacheDir: string): Manifest {
 
 async function generationNumbers(cacheDir: string): Promise<number[]> {
   const names = await readdir(dirname(generationPath(cacheDir, 1))).catch(() => []);
-  return names.map(Number).filter((number) => Number.isSafeInteger(number));
+  return names.map(Number).filter((number) => Number.isInteger(number) && number < MAX_GENERATION);
 }
 
 /** Removes the files of generations that are not served. Processes that still read one keep it until they let go. */

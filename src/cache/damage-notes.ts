@@ -9,7 +9,7 @@ import {
 } from 'node:fs';
 import { tryLock, unlock } from 'fs-native-extensions';
 import { CacheError } from '../errors.js';
-import { FILE_MODE } from './files.js';
+import { FILE_MODE, SAFELY } from './files.js';
 import { damagePath } from './layout.js';
 
 /**
@@ -180,8 +180,7 @@ function readAll(fd: number): string {
 
 /** Opens the file, if it is one and no link to another, and runs `use` while nobody else has its lock. */
 function withFile<T>(cacheDir: string, flags: number, use: (fd: number) => T): T {
-  const safely = (constants.O_NOFOLLOW ?? 0) | (constants.O_NONBLOCK ?? 0);
-  const fd = openSync(damagePath(cacheDir), constants.O_RDWR | safely | flags, FILE_MODE);
+  const fd = openSync(damagePath(cacheDir), constants.O_RDWR | SAFELY | flags, FILE_MODE);
   try {
     if (!fstatSync(fd).isFile()) throw new Error('It is not a file.');
     lock(fd);

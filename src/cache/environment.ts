@@ -11,7 +11,7 @@ import {
   type TableState,
 } from './catalog.js';
 import { CommitLock } from './commit-lock.js';
-import { cacheIoError, FILE_MODE, tooManyFiles } from './files.js';
+import { cacheIoError, FILE_MODE, tooManyFiles, WRITTEN_ANEW } from './files.js';
 import { dataPath } from './layout.js';
 import { packMeta, unpackMeta } from './record.js';
 
@@ -164,16 +164,6 @@ export class Environment {
     } catch (error) {
       throw lmdbError(error, this.#dir);
     }
-  }
-
-  /**
-   * Runs `write` as a part of the transaction that is under way, into which it is merged. LMDB keeps the pages that a
-   * transaction writes in a sorted list, and takes free ones from the greatest number down: each moves all that are in
-   * the list already. A part has a list of its own.
-   */
-  part(write: () => void): void {
-    // Of a callback that does not wait it is over, or has failed, when this returns.
-    void this.#root.childTransaction(write);
   }
 
   catalog(transaction?: ReadTransaction): Catalog {
@@ -423,7 +413,7 @@ const DATABASE_ROOM = 16 * 1024;
 function makeRoom(dir: string, bytes: number): void {
   const path = join(dir, 'room');
   try {
-    const fd = openSync(path, 'w', FILE_MODE);
+    const fd = openSync(path, WRITTEN_ANEW, FILE_MODE);
     try {
       const zeros = Buffer.alloc(Math.min(bytes, ENVIRONMENT_ROOM));
       for (let written = 0; written < bytes; written += writeSync(fd, zeros));

@@ -155,8 +155,6 @@ export interface SweepProgress {
 
 /** Rows looked at or removed in one transaction of a sweep. */
 const SWEEP_CHUNK = 2000;
-/** Rows written or removed in one part of a transaction. */
-const PART_ROWS = 500;
 const NOTHING = Buffer.alloc(0);
 const APPEND = { append: true };
 
@@ -490,11 +488,7 @@ export class GenerationWriter {
     const arena = Buffer.from(batch.arena);
     const tally = this.#putRecords(tableId, batch, arena, false);
     let deleted = 0;
-    this.#inParts(removed.length, (from, to) => {
-      for (const key of removed.slice(from, to)) {
-        if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
-      }
-    });
+    for (const key of removed) if (this.#removeRow(tableId, plan, Buffer.from(key))) deleted++;
     const after = rows + tally.added - deleted;
     if (deleted > 0) refuseLoss({ table: plan.name, before: rowsBefore, after }, maxLossShare);
     return { tally, deleted };
@@ -769,11 +763,7 @@ export class GenerationWriter {
     return { unchanged, scratch: missing };
   }
 
-  /**
-   * Inside a transaction.
-   *
-   * @param unchanged the records that are stored already, where that is known: else each is looked up.
-   */
+  /** @param unchanged the records that are stored already, where that is known: else each is looked up. */
   #putRecords(
     tableId: number,
     batch: Batch,
@@ -787,43 +777,27 @@ export class GenerationWriter {
     let written = 0;
     let added = 0;
     let bytes = 0;
-    const put = (from: number, to: number) => {
-      let i = from;
-      for (const { keyStart, valueStart, end } of recordsOf(batch, from, to)) {
-        if (unchanged?.[i++] === 1) continue;
-        const key = arena.subarray(keyStart, valueStart);
-        const value = arena.subarray(valueStart, end);
-        // LMDB refuses an append out of order without an error: then this record, and the rest, go in by search.
-        if (append && (rows.putSync(key, value, APPEND) as unknown as boolean)) {
-          added++;
-        } else {
-          append = false;
-          const old = lentValue(rows, key);
-          if (old === undefined) added++;
-          else if (unchanged === undefined && sameRecord(old, arena, valueStart, end)) continue;
-          else this.#index('remove', tableId, plan, key, old);
-          rows.putSync(key, value);
-        }
-        this.#index('add', tableId, plan, key, value);
-        written++;
-        bytes += end - keyStart;
+    let i = 0;
+    for (const { keyStart, valueStart, end } of recordsOf(batch)) {
+      if (unchanged?.[i++] === 1) continue;
+      const key = arena.subarray(keyStart, valueStart);
+      const value = arena.subarray(valueStart, end);
+      // LMDB refuses an append out of order without an error: then this record, and the rest, go in by search.
+      if (append && (rows.putSync(key, value, APPEND) as unknown as boolean)) {
+        added++;
+      } else {
+        append = false;
+        const old = lentValue(rows, key);
+        if (old === undefined) added++;
+        else if (unchanged === undefined && sameRecord(old, arena, valueStart, end)) continue;
+        else this.#index('remove', tableId, plan, key, old);
+        rows.putSync(key, value);
       }
-    };
-    // What is appended goes to the end of the file, in order.
-    if (append) put(0, batch.count);
-    else this.#inParts(batch.count, put);
+      this.#index('add', tableId, plan, key, value);
+      written++;
+      bytes += end - keyStart;
+    }
     return { written, added, bytes };
-  }
-
-  /** Does what writes many pages in parts of the transaction that is under way. */
-  #inParts(count: number, write: (from: number, to: number) => void): void {
-    if (count <= PART_ROWS) {
-      write(0, count);
-      return;
-    }
-    for (let from = 0; from < count; from += PART_ROWS) {
-      this.#environment.part(() => write(from, Math.min(count, from + PART_ROWS)));
-    }
   }
 
   #removeRow(tableId: number, plan: TablePlan, key: Buffer): boolean {

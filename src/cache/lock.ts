@@ -1,11 +1,18 @@
-import { open, readFile, type FileHandle } from 'node:fs/promises';
-import { readFileSync, openSync, closeSync } from 'node:fs';
+import { open, type FileHandle } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { setTimeout as sleep } from 'node:timers/promises';
 import * as v from 'valibot';
 import { tryLock, unlock } from 'fs-native-extensions';
 import { CacheError } from '../errors.js';
-import { cacheIoError, FILE_MODE, isOutOfFiles } from './files.js';
+import {
+  cacheIoError,
+  FILE_MODE,
+  isOutOfFiles,
+  readSmallFile,
+  refuseNoFile,
+  SAFELY,
+} from './files.js';
 import { lockPath } from './layout.js';
 
 /** Who holds the right to write a cache. */
@@ -46,7 +53,7 @@ export class CacheLock implements AsyncDisposable {
   /** @throws {CacheError} `CACHE_LOCKED`, telling who holds it. */
   static async acquire(cacheDir: string, mode: string): Promise<CacheLock> {
     const lock = await CacheLock.#within(cacheDir, mode, PATIENCE_MS);
-    if (lock === null) throw await lockedError(lockPath(cacheDir));
+    if (lock === null) throw lockedError(lockPath(cacheDir));
     return lock;
   }
 
@@ -63,14 +70,16 @@ export class CacheLock implements AsyncDisposable {
     const path = lockPath(cacheDir);
     let file: FileHandle;
     try {
-      file = await open(path, 'a+', FILE_MODE);
+      file = await open(path, constants.O_RDWR | constants.O_CREAT | SAFELY, FILE_MODE);
     } catch (error) {
       throw cacheIoError(error, path);
     }
     let isTaken = false;
     try {
-      const deadline = Date.now() + patienceMs;
-      while (!(isTaken = tryLock(file.fd)) && Date.now() < deadline) await sleep(PAUSE_MS);
+      refuseNoFile(await file.stat(), path);
+      // Not by the time of day, which may be set back meanwhile.
+      const deadline = performance.now() + patienceMs;
+      while (!(isTaken = tryLock(file.fd)) && performance.now() < deadline) await sleep(PAUSE_MS);
       if (!isTaken) return null;
       const holder: LockHolder = {
         pid: process.pid,
@@ -106,14 +115,16 @@ export function currentHolder(cacheDir: string): LockHolder | null {
   const path = lockPath(cacheDir);
   let fd: number;
   try {
-    fd = openSync(path, 'r+');
+    fd = openSync(path, constants.O_RDWR | SAFELY);
   } catch (error) {
     // No lock file, or no right to write it: nobody holds it, or nobody this process could meet.
     if (!isOutOfFiles(error)) return null;
     throw cacheIoError(error, path);
   }
   try {
-    if (tryLock(fd)) {
+    if (!fstatSync(fd).isFile()) return null;
+    // Shared, so that two who look at the same time do not take each other for a writer.
+    if (tryLock(fd, { shared: true })) {
       unlock(fd);
       return null;
     }
@@ -131,8 +142,8 @@ function parseHolder(text: string): LockHolder {
   }
 }
 
-async function lockedError(path: string): Promise<CacheError> {
-  const holder = parseHolder(await readFile(path, 'utf8'));
+function lockedError(path: string): CacheError {
+  const holder = parseHolder(readSmallFile(path));
   return new CacheError(
     'CACHE_LOCKED',
     `The cache is being written by process ${holder.pid} on ${holder.host} since ${holder.startedAt} (${holder.mode}).`,

@@ -1,8 +1,7 @@
 import { randomUUID } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { CacheError } from '../errors.js';
-import { cacheIoError, writeFileAtomic } from './files.js';
+import { cacheIoError, readSmallFile, writeFileAtomic } from './files.js';
 import { manifestBackupPath, manifestPath } from './layout.js';
 
 /** The version of everything below a cache directory. A cache of a newer one is refused. */
@@ -10,7 +9,10 @@ export const FORMAT_VERSION = 1;
 
 const PRODUCT = 'storage-sync';
 
-const generation = v.pipe(v.number(), v.safeInteger(), v.minValue(1));
+/** No cache is built anew so often; a greater number is none of ours, and the one behind it may be none at all. */
+export const MAX_GENERATION = 2 ** 48;
+
+const generation = v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_GENERATION));
 
 const schema = v.object({
   product: v.literal(PRODUCT),
@@ -103,7 +105,7 @@ function readBackup(cacheDir: string): Manifest | null {
 function readOne(path: string): Manifest | null {
   let text: string;
   try {
-    text = readFileSync(path, 'utf8');
+    text = readSmallFile(path);
   } catch (error) {
     if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
     throw cacheIoError(error, path);

@@ -1,20 +1,22 @@
 import {
   closeSync,
+  constants,
   existsSync,
   fstatSync,
   fsyncSync,
+  lstatSync,
   openSync,
   readSync,
   writeSync,
 } from 'node:fs';
-import { dirname } from 'node:path';
+import { dirname, join } from 'node:path';
 import { CacheError } from '../errors.js';
-import { cacheIoError } from './files.js';
+import { cacheIoError, refuseNoFile, SAFELY } from './files.js';
 import { dataPath } from './layout.js';
 import { findDamage } from './lmdb-check.js';
 import { META_BODY, META_BYTES, parseMeta, type Meta } from './lmdb-format.js';
 import { currentHolder } from './lock.js';
-import { refuseLinks } from './safe-directory.js';
+import { refuseLinks, statsOf } from './safe-directory.js';
 import { fileState, readSeal, sameState, sealPages } from './seal.js';
 
 /**
@@ -27,8 +29,8 @@ import { fileState, readSeal, sameState, sealPages } from './seal.js';
  * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
  */
 export function preflight(generationDir: string): void {
-  refuseLinks(generationDir);
-  withFile(generationDir, 'r', (fd, path) => {
+  refuseOthersInPlace(generationDir);
+  withFile(generationDir, constants.O_RDONLY, (fd, path) => {
     const newest = readNewest(fd, path);
     if (isSealed(generationDir)) return;
     const before = fileState(generationDir);
@@ -43,8 +45,10 @@ export function preflight(generationDir: string): void {
  * @throws {CacheError} `CACHE_CORRUPT` saying what is wrong.
  */
 export function inspectPages(generationDir: string): boolean {
-  refuseLinks(generationDir);
-  return withFile(generationDir, 'r', (fd, path) => arePagesSound(fd, path, readNewest(fd, path)));
+  refuseOthersInPlace(generationDir);
+  return withFile(generationDir, constants.O_RDONLY, (fd, path) =>
+    arePagesSound(fd, path, readNewest(fd, path)),
+  );
 }
 
 /** False where they cannot be told to be damaged, because the file was written meanwhile. */
@@ -63,6 +67,7 @@ function arePagesSound(fd: number, path: string, newest: Meta): boolean {
  * @returns whether the file was set back by one transaction.
  */
 export function preflightForWriter(generationDir: string): boolean {
+  refuseOthersInPlace(generationDir);
   try {
     preflight(generationDir);
     return false;
@@ -112,7 +117,7 @@ const PAGE_SIZES = [4096, 8192, 16384, 32768, 65536, 2048, 1024, 512];
 
 /** Sets a file back to the older of its states, where only that is sound. */
 function restoreOlder(generationDir: string): boolean {
-  return withFile(generationDir, 'r+', (fd) => {
+  return withFile(generationDir, constants.O_RDWR, (fd) => {
     const first = readMeta(fd, 0);
     const pageSize =
       first?.pageSize ?? PAGE_SIZES.find((size) => readMeta(fd, size)?.pageSize === size);
@@ -145,18 +150,13 @@ function isSound(fd: number, meta: Meta): boolean {
   return findDamage(fd, meta) === null;
 }
 
-function withFile<T>(
-  generationDir: string,
-  mode: 'r' | 'r+',
-  use: (fd: number, path: string) => T,
-): T {
+function withFile<T>(generationDir: string, mode: number, use: (fd: number, path: string) => T): T {
   const path = dataPath(generationDir);
   let fd: number;
   try {
-    fd = openSync(path, mode);
+    fd = openSync(path, mode | SAFELY);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT')
-      throw corrupt(path, 'it is missing');
+    if (isMissing(error)) throw corrupt(path, 'it is missing');
     throw cacheIoError(error, path);
   }
   try {
@@ -164,6 +164,24 @@ function withFile<T>(
   } finally {
     closeSync(fd);
   }
+}
+
+/** A link, a directory or a pipe in the place of a file of ours: no state of the file can be what to go back to. */
+function refuseOthersInPlace(generationDir: string): void {
+  refuseLinks(generationDir);
+  for (const path of ['data.mdb', 'lock.mdb', 'commit.lock'].map((name) =>
+    join(generationDir, name),
+  )) {
+    const stats = statsOf(path, lstatSync);
+    if (stats) refuseNoFile(stats, path);
+  }
+}
+
+/** Also where a file is in the place of a directory above it. */
+function isMissing(error: unknown): boolean {
+  return (
+    error instanceof Error && 'code' in error && ['ENOENT', 'ENOTDIR'].includes(String(error.code))
+  );
 }
 
 function corrupt(path: string, why: string): CacheError {

@@ -1,4 +1,4 @@
-import { statSync } from 'node:fs';
+import { lstatSync } from 'node:fs';
 import { setImmediate } from 'node:timers/promises';
 import { CacheError, SourceError } from '../errors.js';
 import type { TablePlan } from '../source/plan.js';
@@ -279,7 +279,7 @@ export class CacheReader implements AsyncDisposable {
     if (this.#environment !== null && now - this.#checkedAt < MANIFEST_CHECK_MS) return;
     this.#checkedAt = now;
     this.#noteSync();
-    const stat = statSync(manifestPath(this.#cacheDir), { throwIfNoEntry: false, bigint: true });
+    const stat = lstatSync(manifestPath(this.#cacheDir), { throwIfNoEntry: false, bigint: true });
     const stamp = stat ? `${stat.ino}:${stat.mtimeNs}` : '';
     if (stamp === this.#manifestStamp) return;
     const opened = openLive(this.#cacheDir, this.#generation);

@@ -55,11 +55,13 @@ export function refuseLinkedGenerations(cacheDir: string): void {
   refuseLinks(generationPath(cacheDir, 1));
 }
 
-function statsOf(path: string, look: (path: string) => Stats): Stats | null {
+/** Null where there is nothing. */
+export function statsOf(path: string, look: (path: string) => Stats): Stats | null {
   try {
     return look(path);
   } catch (error) {
-    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return null;
+    const code = error instanceof Error && 'code' in error ? error.code : undefined;
+    if (code === 'ENOENT' || code === 'ENOTDIR') return null;
     throw cacheIoError(error, path);
   }
 }

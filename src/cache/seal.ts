@@ -1,7 +1,7 @@
-import { readFileSync, renameSync, statSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, renameSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import * as v from 'valibot';
-import { FILE_MODE } from './files.js';
+import { FILE_MODE, readSmallFile, WRITTEN_ANEW } from './files.js';
 import { dataPath } from './layout.js';
 import { currentHolder } from './lock.js';
 
@@ -38,7 +38,7 @@ const schema = v.union([
 /** @returns null where there is none that could be read. */
 export function readSeal(generationDir: string): Seal | null {
   try {
-    return v.parse(schema, JSON.parse(readFileSync(sealPath(generationDir), 'utf8')));
+    return v.parse(schema, JSON.parse(readSmallFile(sealPath(generationDir))));
   } catch {
     return null;
   }
@@ -85,7 +85,12 @@ function writeSeal(generationDir: string, seal: () => Seal): void {
   const path = sealPath(generationDir);
   const temporary = `${path}.${process.pid}.tmp`;
   try {
-    writeFileSync(temporary, JSON.stringify(seal()), { mode: FILE_MODE });
+    const fd = openSync(temporary, WRITTEN_ANEW, FILE_MODE);
+    try {
+      writeFileSync(fd, JSON.stringify(seal()));
+    } finally {
+      closeSync(fd);
+    }
     renameSync(temporary, path);
   } catch {
     // It only spares a look. Whoever may not write here, or has no room, looks again.

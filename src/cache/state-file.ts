@@ -1,7 +1,6 @@
-import { readFileSync } from 'node:fs';
 import * as v from 'valibot';
 import { describeError, StorageSyncError } from '../errors.js';
-import { writeFileAtomic } from './files.js';
+import { readSmallFile, writeFileAtomic } from './files.js';
 import { statePath } from './layout.js';
 
 /** The last failure of a sync, for `status`. */
@@ -99,7 +98,7 @@ async function writeNotes(cacheDir: string, notes: CacheNotes): Promise<void> {
 
 function readNotes(cacheDir: string): CacheNotes {
   try {
-    return v.parse(schema, JSON.parse(readFileSync(statePath(cacheDir), 'utf8')));
+    return v.parse(schema, JSON.parse(readSmallFile(statePath(cacheDir))));
   } catch {
     // They are remarks: missing or unreadable, there are none.
     return {};

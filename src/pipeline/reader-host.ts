@@ -15,6 +15,7 @@ import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
 import { keysWithoutRows } from './change-keys.js';
+import { HeldCaches } from './held-caches.js';
 import { lookAt, readCursorSteps, readRowsByKey } from './cursor-pages.js';
 import type {
   EncodedPage,
@@ -35,6 +36,8 @@ import { decodePosition, encodePosition } from './position.js';
 
 export interface ReaderHostOptions {
   readonly checksum: Checksum;
+  /** Where the caches are counted that it has open. */
+  readonly held?: HeldCaches;
   /** How a source is reached. The seam by which tests put faults between. */
   readonly connect?: (config: ConnectionConfig) => Promise<SourceConnection>;
 }
@@ -60,12 +63,14 @@ export class ReaderHost {
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
   readonly load: LoadHost;
+  readonly #held: HeldCaches;
   #verify: Promise<VerifyHost> | null = null;
   #entries: Promise<EntryTaker> | null = null;
 
   constructor(options: ReaderHostOptions) {
     this.#checksum = options.checksum;
     this.#connect = options.connect ?? connectToSource;
+    this.#held = options.held ?? new HeldCaches();
     this.load = new LoadHost(
       this.#checksum,
       async (source, work) => await this.#on(source, async (connection) => await work(connection)),
@@ -94,6 +99,7 @@ export class ReaderHost {
             await work(connection, signal, () => this.#newRetries(source.session, connection)),
         ),
       this.load.kernels,
+      this.#held,
     );
   }
 

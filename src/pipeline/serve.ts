@@ -1,6 +1,7 @@
 import { createRequire } from 'node:module';
 import { BroadcastChannel, workerData } from 'node:worker_threads';
 import { encodeError } from './error-codec.js';
+import { HeldCaches } from './held-caches.js';
 import type {
   EncodedPage,
   EncodedRound,
@@ -96,12 +97,19 @@ export function onSessionEnded(end: (session: string) => void): void {
   channel.unref();
 }
 
+/** The count of the caches that the threads of this one's pool have open. */
+export function heldCaches(): HeldCaches {
+  return new HeldCaches((workerData as WorkerData).held);
+}
+
 /** What every worker of a pool is started with. */
 export interface WorkerData {
   /** The name of the broadcast channel on which ended sessions are told. */
   readonly channel: string;
   /** The ES module whose default export handles the thread's tasks. */
   readonly entry: string;
+  /** Of {@link HeldCaches}. */
+  readonly held: SharedArrayBuffer;
   /** The file of the kernel for loads. */
   readonly kernel: string;
   /** When to load it where no task has come by then. */

@@ -5,6 +5,7 @@ import { Piscina } from 'piscina';
 import { StorageSyncError, WorkerError } from '../errors.js';
 import { DEFAULT_THREAD_NICENESS } from '../options.js';
 import { decodeError } from './error-codec.js';
+import { HeldCaches } from './held-caches.js';
 import type { ReaderTasks, SessionEnded, TaskResult, WriterTasks } from './messages.js';
 import { Semaphore } from './semaphore.js';
 import { ThreadAffinity } from './thread-affinity.js';
@@ -68,6 +69,7 @@ export class WorkerPool implements AsyncDisposable {
   readonly #losses = new Map<Piscina, unknown>();
   readonly #operations: Semaphore;
   readonly #sessions: BroadcastChannel;
+  readonly #held = new HeldCaches();
   #closed: Promise<void> | null = null;
 
   constructor(options: WorkerPoolOptions = {}) {
@@ -77,6 +79,7 @@ export class WorkerPool implements AsyncDisposable {
       channel,
       entry,
       kernel: KERNEL_FILE,
+      held: this.#held.memory,
       loadAfterMs,
       niceness: options.niceness ?? DEFAULT_THREAD_NICENESS,
     });
@@ -157,6 +160,7 @@ export class WorkerPool implements AsyncDisposable {
 
   async #drain(): Promise<void> {
     while (this.#outstanding.size > 0) await Promise.allSettled(this.#outstanding);
+    await this.#held.allClosed();
     await Promise.all([this.#readers, ...this.#writers].map(async (pool) => await pool.destroy()));
     this.#sessions.close();
   }

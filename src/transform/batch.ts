@@ -293,15 +293,13 @@ export interface RecordSpan {
   readonly end: number;
 }
 
-/** The records of a batch in order, or a run of them. The object given is the same each time. */
+/** The records of a batch in order. The object given is the same each time. */
 export function* recordsOf(
   batch: Pick<Batch, 'spans' | 'count'>,
-  from = 0,
-  to = batch.count,
 ): Generator<RecordSpan, void, void> {
   const spans = new Uint32Array(batch.spans);
   const span = { keyStart: 0, valueStart: 0, end: 0 };
-  for (let i = from; i < to; i++) {
+  for (let i = 0; i < batch.count; i++) {
     span.keyStart = spans[3 * i]!;
     span.valueStart = spans[3 * i + 1]!;
     span.end = spans[3 * i + 2]!;

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { readFile, rm } from 'node:fs/promises';
-import { writeFileAtomic } from '../cache/files.js';
+import { rm } from 'node:fs/promises';
+import { readSmallFile, writeFileAtomic } from '../cache/files.js';
 import { verifyStatePath } from '../cache/layout.js';
 import type { SavedFindings } from './table-findings.js';
 
@@ -34,9 +34,9 @@ interface SavedProgress {
 }
 
 /** What an interrupted deep verify of the same kind left, or null. It is for going on: unreadable, there is none. */
-export async function readProgress(cacheDir: string, of: string): Promise<VerifyProgress | null> {
+export function readProgress(cacheDir: string, of: string): VerifyProgress | null {
   try {
-    const text = await readFile(verifyStatePath(cacheDir), 'utf8');
+    const text = readSmallFile(verifyStatePath(cacheDir));
     const { format, digest, progress } = JSON.parse(text) as SavedProgress;
     if (format !== FORMAT || digest !== digestOf(progress)) return null;
     return progress.of === of ? progress : null;

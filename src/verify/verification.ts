@@ -210,7 +210,7 @@ async function resumable(
   cacheDir: string,
   fingerprint: string,
 ): Promise<VerifyProgress | null> {
-  const saved = await readProgress(cacheDir, fingerprint);
+  const saved = readProgress(cacheDir, fingerprint);
   if (saved === null || !repair) return saved;
   const left = Object.values(saved.tables).some(({ findings }) => leftOf(findings) > 0);
   return left ? null : saved;

@@ -4,6 +4,7 @@ import { lmdbError, type BytesDatabase, type Environment } from '../cache/enviro
 import { recordIsSound } from '../cache/record.js';
 import type { Kernels } from '../load/kernel/kernel.js';
 import { RowKernel } from '../load/kernel/row-kernel.js';
+import type { HeldCaches } from '../pipeline/held-caches.js';
 import type { GenerationRef, SourceRef, SpareMemory } from '../pipeline/messages.js';
 import { validateMemory } from '../memory/validation.js';
 import type { ValidationCheck } from '../report.js';
@@ -40,9 +41,11 @@ export class VerifyHost {
   readonly #on: OnConnection;
   readonly #kernels: Kernels;
   readonly #environments = new Map<string, Environment>();
+  readonly #held: HeldCaches;
   #spare: SpareMemory | undefined;
 
-  constructor(checksum: Checksum, on: OnConnection, kernels: Kernels) {
+  constructor(checksum: Checksum, on: OnConnection, kernels: Kernels, held: HeldCaches) {
+    this.#held = held;
     this.#checksum = checksum;
     this.#kernels = kernels;
     this.#on = on;
@@ -187,7 +190,12 @@ export class VerifyHost {
     const environment = this.#environments.get(session);
     this.#environments.delete(session);
     this.#spare = undefined;
-    await environment?.close();
+    if (!environment) return;
+    try {
+      await environment.close();
+    } finally {
+      this.#held.closed();
+    }
   }
 
   /** Work on both sides. */
@@ -228,6 +236,7 @@ export class VerifyHost {
     if (!environment) {
       environment = openGeneration(generation);
       this.#environments.set(session, environment);
+      this.#held.opened();
     }
     return environment;
   }

@@ -17,7 +17,15 @@ export interface CaseRange {
 /** Runs cases in a process of their own. Returns what went wrong, with how to see it again, or null. */
 export async function runTarget({ target, seed, from, cases }: CaseRange): Promise<string | null> {
   const path = fileURLToPath(new URL('./child.js', import.meta.url));
-  const args = [`--max-old-space-size=${HEAP_MB}`, path, target, seed, from, cases].map(String);
+  const args = [
+    '--expose-gc',
+    `--max-old-space-size=${HEAP_MB}`,
+    path,
+    target,
+    seed,
+    from,
+    cases,
+  ].map(String);
   const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let last = 'preparation';
   let done = false;

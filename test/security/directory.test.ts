@@ -7,6 +7,7 @@ import {
   existsSync,
   mkdirSync,
   renameSync,
+  rmSync,
   symlinkSync,
   writeFileSync,
 } from 'node:fs';
@@ -108,6 +109,7 @@ void describe('a cache directory', { skip: windows }, () => {
       'generations/1',
       'generations/1/data.mdb',
       'generations/1/lock.mdb',
+      'generations/1/commit.lock',
     ]) {
       await using stage = await Stage.set(10);
       await using first = await stage.open();
@@ -130,6 +132,34 @@ void describe('a cache directory', { skip: windows }, () => {
         place,
       );
     }
+  });
+
+  void it('writes nothing through a link that waits where a file is about to be written', async () => {
+    await using stage = await Stage.set(10);
+    await using storage = await stage.open();
+    await storage.sync();
+    const precious = stage.dir.join('precious');
+    writeFileSync(precious, 'kept');
+    for (const name of ['manifest.json.tmp', 'manifest.backup.json.tmp', 'state.json.tmp']) {
+      symlinkSync(precious, join(stage.cacheDir, name));
+    }
+    for (const name of [`seal.json.${process.pid}.tmp`, 'room']) {
+      symlinkSync(precious, join(stage.cacheDir, 'generations', '1', name));
+    }
+    stage.change('second');
+    await storage.sync();
+    await storage.rebuild();
+    assert.equal(readFileSync(precious, 'utf8'), 'kept');
+    rmSync(join(stage.cacheDir, 'lock'));
+    symlinkSync(precious, join(stage.cacheDir, 'lock'));
+    await isUnsafe(() => storage.sync());
+    assert.equal(readFileSync(precious, 'utf8'), 'kept');
+    rmSync(join(stage.cacheDir, 'lock'));
+    renameSync(join(stage.cacheDir, 'manifest.json'), stage.dir.join('manifest'));
+    symlinkSync(stage.dir.join('manifest'), join(stage.cacheDir, 'manifest.json'));
+    await isUnsafe(() => openCache(stage.cacheDir));
+    await isUnsafe(() => readStatus(stage.cacheDir));
+    await isUnsafe(() => stage.open());
   });
 
   void it('is never left by what its manifest says', async () => {

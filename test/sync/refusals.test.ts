@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { fork } from 'node:child_process';
-import { cp, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
+import { cp, mkdir, open, readFile, rename, rm, stat, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout } from 'node:timers/promises';
@@ -291,6 +291,14 @@ void describe('the manifest', () => {
     assert.throws(() => openCache(cacheDir), { code: 'CACHE_CORRUPT' });
     await using storage = await StorageSync.open({ ...options, cacheDir, pool });
     assert.equal((await storage.sync()).generation, 78);
+    assert.deepEqual((await readInChild(cacheDir)).told, {});
+  });
+
+  void it('is never written with a number that no manifest may have', async () => {
+    const { cacheDir } = await copyCache('greatest number');
+    await mkdir(join(cacheDir, 'generations', String(Number.MAX_SAFE_INTEGER)));
+    await using storage = await StorageSync.open({ ...options, cacheDir, pool });
+    assert.equal((await storage.rebuild()).generation, 3);
     assert.deepEqual((await readInChild(cacheDir)).told, {});
   });
 });

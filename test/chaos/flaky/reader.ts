@@ -1,6 +1,6 @@
 import { SourceError } from '../../../src/errors.js';
 import { ReaderHost } from '../../../src/pipeline/reader-host.js';
-import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
+import { heldCaches, onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { WrappedConnection } from '../../support/kill/watched-connection.js';
@@ -8,6 +8,7 @@ import { statementIsCut } from './countdowns.js';
 
 const host = new ReaderHost({
   checksum: await loadChecksum(),
+  held: heldCaches(),
   connect: async (config) =>
     new WrappedConnection(await connect(config), (query) => async (sql, params) => {
       if (statementIsCut()) {

@@ -1,7 +1,7 @@
 import type { LoadTasks } from '../../../src/load/tasks.js';
 import type { EncodedPage, LanePage, ReaderTasks } from '../../../src/pipeline/messages.js';
 import { ReaderHost } from '../../../src/pipeline/reader-host.js';
-import { onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
+import { heldCaches, onSessionEnded, serveReader } from '../../../src/pipeline/serve.js';
 import { connect } from '../../../src/source/open-source.js';
 import { loadChecksum } from '../../../src/transform/checksum.js';
 import { countRowsFetched, reachAsync } from './fault.js';
@@ -24,6 +24,7 @@ class WatchedReaderHost extends ReaderHost {
 
 const host = new WatchedReaderHost({
   checksum: await loadChecksum(),
+  held: heldCaches(),
   connect: async (config) => new WrappedConnection(await connect(config), watched),
 });
 onSessionEnded((session) => host.endSession(session));
