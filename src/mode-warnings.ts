@@ -40,3 +40,14 @@ export function modeWarnings(plans: readonly TablePlan[], logs: readonly LogStat
         `The table ${JSON.stringify(name)} has no change log that can be relied on, and is read in full.`,
     );
 }
+
+/** Which tables are read in full because their change log was put back behind what this cache has read of it. */
+export function restoredWarnings(plans: readonly TablePlan[], logs: readonly LogState[]): string[] {
+  const tables = logs
+    .filter(({ table, restored }) => restored && plans.some(({ name }) => name === table))
+    .map(({ table }) => JSON.stringify(table));
+  if (tables.length === 0) return [];
+  return [
+    `The source was put back to an older state, or has forgotten this cache; read in full: ${tables.join(', ')}.`,
+  ];
+}

@@ -13,12 +13,12 @@ import type { CacheReads } from './cache/read-window.js';
 import { openCache, type CacheReader } from './cache/reader.js';
 import { refuseOpenToAll } from './cache/safe-directory.js';
 import { schemaChange } from './cache/schema-change.js';
-import { noteFailure, noteSuccess, readRowCounts } from './cache/state-file.js';
+import { noteFailure, noteSuccess, readAcknowledged, readRowCounts } from './cache/state-file.js';
 import { readStatus, servedTables, type CacheStatus } from './cache/status.js';
 import { CacheError, describeError, LossError, SourceError, SyncAbortedError } from './errors.js';
 import { chooseGeneration, dropBuilding, publish, type Target } from './generations.js';
 import { refuseLoss, refuseLosses, type TableRename } from './loss-guard.js';
-import { cursorWarnings, modeWarnings } from './mode-warnings.js';
+import { cursorWarnings, modeWarnings, restoredWarnings } from './mode-warnings.js';
 import { resolveOptions, type ResolvedOptions, type StorageSyncOptions } from './options.js';
 import { SILENT_LOGGER, type Logger } from './logger.js';
 import { isOutage, OutageBreaker, skippedReport } from './outage.js';
@@ -35,7 +35,7 @@ import { RowStore } from './read-through/row-store.js';
 import { SourceLookUp } from './read-through/source-look-up.js';
 import type { SyncMode, SyncReport, ValidationCheck } from './report.js';
 import { foldName } from './source/introspection.js';
-import type { LogState } from './source/log-state.js';
+import { markRestored, type LogState } from './source/log-state.js';
 import type { PageBounds } from './source/page.js';
 import { plainTransportWarning } from './source/plain-transport.js';
 import { planTables, type TablePlan } from './source/plan.js';
@@ -723,8 +723,9 @@ export class StorageSync implements AsyncDisposable {
       const validated = await this.#validate(source, published, plans, tables, read, tally);
       checks.push(...validated.checks);
       warnings.push(...validated.warnings);
-      warnings.push(...(await this.#acknowledge(source, target.manifest.cacheId, logs, read)));
-      await this.#noteRows(plans, counts);
+      const told = await this.#acknowledge(source, target.manifest.cacheId, logs, read);
+      warnings.push(...told.warnings);
+      await this.#noteSuccess(plans, counts, told.acknowledged);
       meter.enter('done');
       const onlyChanges = tables.length > 0 && !tables.some(isReadInFull);
       const result = {
@@ -856,36 +857,55 @@ export class StorageSync implements AsyncDisposable {
     }
   }
 
-  /** Tells the change logs how far this cache has come, so that they can drop what nobody needs any more. */
+  /**
+   * Tells the change logs how far this cache has come, so that they can drop what nobody needs any more.
+   *
+   * @returns by the id of each log, how far it knows that this cache is.
+   */
   async #acknowledge(
     source: SourceRef,
     reader: string,
     logs: readonly LogState[],
     { checkpoints }: ReadResult,
-  ): Promise<string[]> {
-    const positions = checkpoints.flatMap(({ log: position }) => {
+  ): Promise<{ readonly acknowledged: Record<string, number>; readonly warnings: string[] }> {
+    const before = readAcknowledged(this.#options.cacheDir);
+    const acknowledged = Object.fromEntries(
+      Object.entries(before).filter(([id]) => logs.some(({ logId }) => logId === id)),
+    );
+    const news = checkpoints.flatMap(({ log: position }) => {
       const log = logs.find(({ logId }) => logId === position?.id);
-      const isNews = log !== undefined && log.readers[reader] !== position!.version;
-      return isNews ? [{ log: log.number, version: position!.version }] : [];
+      if (log === undefined) return [];
+      acknowledged[log.logId] = position!.version;
+      const isNews = log.readers[reader] !== position!.version;
+      return isNews ? [{ log, version: position!.version }] : [];
     });
-    if (positions.length === 0) return [];
+    if (news.length === 0) return { acknowledged, warnings: [] };
+    const positions = news.map(({ log, version }) => ({ log: log.number, version }));
     try {
       await this.#pool().read('acknowledge', { source, reader, positions });
-      return [];
+      return { acknowledged, warnings: [] };
     } catch (error) {
       if (!(error instanceof SourceError)) throw error;
-      return [
-        `The change log could not be told how far this cache is: a compaction will not wait for it. ${error.message}`,
-      ];
+      for (const { log } of news) delete acknowledged[log.logId];
+      return {
+        acknowledged,
+        warnings: [
+          `The change log could not be told how far this cache is: a compaction will not wait for it. ${error.message}`,
+        ],
+      };
     }
   }
 
-  /** Keeps how many rows each table has, for a time when the cache is lost. */
-  async #noteRows(plans: readonly TablePlan[], counts: readonly StoredCount[]): Promise<void> {
+  /** Keeps how many rows each table has, for a time when the cache is lost, and what the change logs were told. */
+  async #noteSuccess(
+    plans: readonly TablePlan[],
+    counts: readonly StoredCount[],
+    acknowledged: Readonly<Record<string, number>>,
+  ): Promise<void> {
     const { cacheDir, tables } = this.#options;
     const rows = Object.fromEntries(plans.map(({ name }, i) => [name, counts[i]!.stored]));
     const others = tables === undefined ? {} : readRowCounts(cacheDir);
-    await noteSuccess(cacheDir, { ...others, ...rows });
+    await noteSuccess(cacheDir, { ...others, ...rows }, acknowledged);
   }
 
   /**
@@ -905,7 +925,13 @@ export class StorageSync implements AsyncDisposable {
         const warnings = await this.#openGeneration(generation, preparation.source);
         // Discovered tables have no definitions that could say which indexes to keep.
         const keepIndexes = this.#options.tables === undefined;
-        const request = { generation, ...preparation, keepIndexes };
+        const logs = markRestored(
+          preparation.logs,
+          target.manifest.cacheId,
+          readAcknowledged(this.#options.cacheDir),
+        );
+        warnings.push(...restoredWarnings(preparation.plans, logs));
+        const request = { generation, ...preparation, logs, keepIndexes };
         return { ...target, ...(await this.#pool().write('prepare', request)), warnings };
       } catch (error) {
         const unusable =

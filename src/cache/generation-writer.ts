@@ -964,6 +964,7 @@ function followedFrom(
 function rangeBehind(position: LogPosition | null, log: LogState): LogRange | null {
   const isWhole =
     position?.id === log.logId &&
+    !log.restored &&
     position.version >= log.compacted &&
     position.version <= log.version;
   return isWhole ? { log: log.number, after: position.version, upTo: log.version } : null;

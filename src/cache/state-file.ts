@@ -23,6 +23,8 @@ const schema = v.object({
   failedSyncs: v.fallback(v.optional(count), undefined),
   /** Rows of each table after the last complete sync: what a later one is held against if the cache is lost. */
   rows: v.fallback(v.optional(v.record(v.string(), count)), undefined),
+  /** How far each change log, by its id, was told that this cache is. */
+  acknowledged: v.fallback(v.optional(v.record(v.string(), count)), undefined),
   /** Snapshots that outlasted the last sync. */
   snapshots: v.fallback(
     v.optional(
@@ -58,9 +60,11 @@ export async function noteFailure(cacheDir: string, error: unknown): Promise<voi
 export async function noteSuccess(
   cacheDir: string,
   rows: Readonly<Record<string, number>>,
+  acknowledged: Readonly<Record<string, number>>,
 ): Promise<void> {
   const { snapshots } = readNotes(cacheDir);
-  await writeNotes(cacheDir, { rows, ...(snapshots && { snapshots }) });
+  const told = Object.keys(acknowledged).length > 0 && { acknowledged };
+  await writeNotes(cacheDir, { rows, ...told, ...(snapshots && { snapshots }) });
 }
 
 /** Keeps which snapshots outlasted the last sync. */
@@ -89,6 +93,11 @@ export function readFailedSyncs(cacheDir: string): number {
 /** Rows of each table after the last complete sync, where that is known. */
 export function readRowCounts(cacheDir: string): Readonly<Record<string, number>> {
   return readNotes(cacheDir).rows ?? {};
+}
+
+/** How far each change log was told that this cache is, by its id. */
+export function readAcknowledged(cacheDir: string): Readonly<Record<string, number>> {
+  return readNotes(cacheDir).acknowledged ?? {};
 }
 
 async function writeNotes(cacheDir: string, notes: CacheNotes): Promise<void> {

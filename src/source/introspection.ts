@@ -10,6 +10,8 @@ export interface SchemaColumn {
   readonly affinity: Affinity;
   readonly notNull: boolean;
   readonly generated: boolean;
+  /** The SQL of its DEFAULT, or null where it has none. */
+  readonly defaultSql: string | null;
 }
 
 /** A set of columns that the source itself keeps unique, with the collation each is compared by. */
@@ -211,14 +213,14 @@ const TABLE_LIST: Statement = {
 };
 
 const COLUMNS: Statement = {
-  sql: `SELECT t.name, c.name, c.type, c."notnull", c.pk, c.hidden
+  sql: `SELECT t.name, c.name, c.type, c."notnull", c.pk, c.hidden, c.dflt_value
      FROM pragma_table_list AS t, pragma_table_xinfo(t.name) AS c
      WHERE t.schema = 'main' AND t.type = 'table' AND c.hidden <> 1 ORDER BY t.name, c.cid`,
 };
 
 function columnsByTable(rows: readonly RawRow[]): Map<string, ReadColumn[]> {
   const byTable = new Map<string, ReadColumn[]>();
-  for (const [table, name, type, notNull, pk, hidden] of rows) {
+  for (const [table, name, type, notNull, pk, hidden, defaultSql] of rows) {
     const declaredType = String(type);
     const list = byTable.get(String(table)) ?? [];
     list.push({
@@ -227,6 +229,7 @@ function columnsByTable(rows: readonly RawRow[]): Map<string, ReadColumn[]> {
       affinity: affinityOf(declaredType),
       notNull: Number(notNull) === 1,
       generated: Number(hidden) >= 2,
+      defaultSql: defaultSql === null ? null : String(defaultSql),
       primaryKeyIndex: Number(pk),
     });
     byTable.set(String(table), list);

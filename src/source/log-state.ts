@@ -19,6 +19,25 @@ export interface LogState {
   readonly compacted: number;
   /** Up to which version each reader said it has all changes. */
   readonly readers: Readonly<Record<string, number>>;
+  /** True when the source was put back to an older state: see {@link markRestored}. */
+  readonly restored: boolean;
+}
+
+/**
+ * Marks the logs that do not know any more what a reader told them: the source was put back to a state from before
+ * that, as from a backup. What has been lost since is in no log, though its versions may have gone beyond again.
+ *
+ * @param acknowledged what the reader told, by the log's id.
+ */
+export function markRestored(
+  logs: readonly LogState[],
+  reader: string,
+  acknowledged: Readonly<Record<string, number>>,
+): LogState[] {
+  return logs.map((log) => {
+    const told = acknowledged[log.logId] ?? 0;
+    return { ...log, restored: told > (log.readers[reader] ?? 0) };
+  });
 }
 
 /** A statement that says how far a reader has come in a log. */
@@ -86,5 +105,6 @@ export async function readLogStates(batch: Batch, schema: SourceSchema): Promise
         .filter(([, log]) => Number(log) === id)
         .map(([reader, , version]) => [String(reader), Number(version)]),
     ),
+    restored: false,
   }));
 }

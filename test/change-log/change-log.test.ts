@@ -173,10 +173,20 @@ void describe('the change log', () => {
   void it('is refused where it could not be kept true', async () => {
     await using dir = await TempDirectory.make();
     const file = dir.join('source.db');
-    changeDatabase(file, SCHEMA);
+    changeDatabase(
+      file,
+      `${SCHEMA}
+      CREATE TABLE by_default (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT 'x', g AS (lower(a)) UNIQUE);
+      CREATE TABLE by_both (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT 'x', g AS (lower(a)));
+      CREATE UNIQUE INDEX both ON by_both (g || '');
+      CREATE TABLE New (id INTEGER PRIMARY KEY, a UNIQUE)`,
+    );
     await using log = await openChangeLog({ url: `file:${file}` });
     await rejects(log.install(['no_key']), 'TABLE_NOT_SUPPORTED', /no primary key/);
     await rejects(log.install(['by_rowid']), 'TABLE_NOT_SUPPORTED', /computed from the rowid/);
+    await rejects(log.install(['by_default']), 'TABLE_NOT_SUPPORTED', /NOT NULL and a DEFAULT/);
+    await rejects(log.install(['by_both']), 'TABLE_NOT_SUPPORTED', /NOT NULL and a DEFAULT/);
+    await rejects(log.install(['New']), 'TABLE_NOT_SUPPORTED', /stands for the changed row/);
     await rejects(log.install(['seen']), 'TABLE_NOT_SUPPORTED', /view/);
     await rejects(log.install(['words']), 'TABLE_NOT_SUPPORTED', /virtual/);
     await rejects(log.install(['sqlite_schema']), 'TABLE_NOT_SUPPORTED', /system/);

@@ -89,6 +89,39 @@ const CASES: readonly Case[] = [
     ],
   },
   {
+    name: 'REPLACE by the default that takes the place of a NULL',
+    sql: `CREATE TABLE t (id INTEGER PRIMARY KEY, a TEXT NOT NULL DEFAULT word UNIQUE, b REAL NOT NULL DEFAULT - 1, c NOT NULL DEFAULT "it's" UNIQUE, d NOT NULL DEFAULT CURRENT_DATE, e TEXT NOT NULL DEFAULT (1 + 1 -- two
+        ), f NOT NULL DEFAULT true);
+      CREATE UNIQUE INDEX t_b ON t (b, d); CREATE UNIQUE INDEX t_e ON t (lower(e), f);
+      INSERT INTO t DEFAULT VALUES;`,
+    changes: [
+      `REPLACE INTO t VALUES (2, NULL, 1, 1, 1, 1, 1)`,
+      `REPLACE INTO t VALUES (3, 3, NULL, 3, NULL, 3, 3), (4, 4, 4, NULL, 4, 4, 4), (5, 5, 5, 5, 5, NULL, NULL)`,
+      `UPDATE OR REPLACE t SET a = NULL WHERE id = 3`,
+      `REPLACE INTO t VALUES (6, 6, 6, NULL, 6, 6, 6)`,
+      `UPDATE OR REPLACE t SET b = NULL, d = NULL WHERE id = 6`,
+      `UPDATE OR REPLACE t SET e = NULL, f = 1 WHERE id = 6`,
+    ],
+    log: [
+      [1, null],
+      [2, null],
+      [4, null],
+      [3, null],
+      [5, null],
+      [6, 0],
+    ],
+  },
+  {
+    name: 'an update whose key becomes the default that its own refers to',
+    sql: `CREATE TABLE t (id TEXT NOT NULL DEFAULT 'k' PRIMARY KEY, up REFERENCES t (id) ON DELETE CASCADE);
+      INSERT INTO t VALUES ('k', NULL), ('b', 'k'); PRAGMA foreign_keys = ON;`,
+    changes: [`UPDATE OR REPLACE t SET id = NULL WHERE id = 'b'`],
+    log: [
+      ['k', null],
+      ['b', 1],
+    ],
+  },
+  {
     name: 'INSERT OR IGNORE, DO NOTHING and DO UPDATE',
     sql: 'CREATE TABLE t (id INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1);',
     changes: [

@@ -22,6 +22,12 @@ const SHAPES: readonly Shape[] = [
     tables: { t: ['id', 'a', 'b', 'c'] },
   },
   {
+    name: 'columns whose default takes the place of a NULL',
+    sql: `CREATE TABLE t (id TEXT NOT NULL DEFAULT 'a' PRIMARY KEY, a TEXT NOT NULL DEFAULT 1, b NOT NULL DEFAULT b UNIQUE ON CONFLICT REPLACE, c NOT NULL ON CONFLICT REPLACE DEFAULT 2, up REFERENCES t (id) ON DELETE CASCADE, UNIQUE (a, c));
+      CREATE UNIQUE INDEX t_lower ON t (lower(b), c);`,
+    tables: { t: ['id', 'a', 'b', 'c', 'up', 'rowid'] },
+  },
+  {
     name: 'text key that may be NULL, unique column, declared REPLACE',
     sql: `CREATE TABLE t (id TEXT PRIMARY KEY, a UNIQUE ON CONFLICT REPLACE, b);`,
     tables: { t: ['id', 'a', 'b', 'rowid'] },

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { copyFile, rename } from 'node:fs/promises';
 import { after, before, describe, it } from 'node:test';
 import {
   openChangeLog,
@@ -187,6 +188,38 @@ void describe('the change log', () => {
         assert.equal((await sync(options)).tables['texts']?.mode, 'full');
         await assertCacheEquals(file, options.cacheDir);
       });
+    });
+  }
+
+  for (const [what, told] of [
+    ['before the last sync', 2],
+    ['before any', 0],
+  ] as const) {
+    void it(`is not followed where the source was put back to a state from ${what}, and has gone on since`, async () => {
+      await using dir = await TempDirectory.make();
+      const file = dir.join('source.db');
+      // Without a write-ahead log, so that the file is all there is to put back.
+      changeDatabase(file, KEYED_TABLES.texts);
+      await capture(file);
+      const options = { source: { url: `file:${file}` }, cacheDir: dir.join('cache') };
+      if (told > 0) {
+        changeDatabase(file, `INSERT INTO texts VALUES ('a', 1, 1), ('b', 2, 2)`);
+        await sync(options);
+      }
+      await copyFile(file, `${file}.backup`);
+      changeDatabase(file, `INSERT INTO texts VALUES ('c', 3, 3), ('d', 4, 4)`);
+      assert.equal((await sync(options)).mode, told > 0 ? 'incremental' : 'full');
+      await rename(`${file}.backup`, file);
+      changeDatabase(file, `INSERT INTO texts VALUES ('e', 5, 5), ('f', 6, 6), ('g', 7, 7)`);
+      const report = await sync(options);
+      assert.equal(report.tables['texts']?.mode, 'full');
+      assert.match(report.warnings.join(), /older state/);
+      await assertCacheEquals(file, options.cacheDir);
+
+      changeDatabase(file, `INSERT INTO texts VALUES ('h', 8, 8)`);
+      const next = await sync(options);
+      assert.deepEqual([next.mode, next.warnings], ['incremental', []]);
+      await assertCacheEquals(file, options.cacheDir);
     });
   }
 

@@ -1,6 +1,6 @@
 import { SourceError } from '../../errors.js';
 import { foldName, type Affinity, type SchemaTable } from '../introspection.js';
-import { namesIn, parseColumnDefinitions } from './sql-text.js';
+import { namesIn, parseColumnDefinitions, parseDefault } from './sql-text.js';
 import type { UniqueIndex, UniqueIndexes } from './unique-indexes.js';
 
 export interface CaptureColumn {
@@ -26,6 +26,11 @@ export interface CapturePlan {
   readonly hasReferences: boolean;
   /** The columns that expressions in those indexes read. */
   readonly expressionColumns: readonly CaptureColumn[];
+  /**
+   * What takes the place of a NULL in a NOT NULL column where `REPLACE` resolves it, by the column's name: BEFORE
+   * triggers still see the NULL (https://www.sqlite.org/lang_conflict.html).
+   */
+  readonly defaults: ReadonlyMap<string, string>;
 }
 
 /**
@@ -59,27 +64,33 @@ export function planCapture(table: SchemaTable, indexes: UniqueIndexes): Capture
   const byAnotherKey = (index: UniqueIndex): boolean =>
     index !== primary || key.some(({ collation }) => collation !== 'BINARY');
   const replacesBy = unique.filter(byAnotherKey);
-  refuseComputedFromRowid(table, replacesBy, indexes.tableSql.get(table.name) ?? '');
+  const sql = indexes.tableSql.get(table.name) ?? '';
+  const replacesByRowid = !table.primaryKeyIsRowid && table.rowidName !== null;
+  const defaults = defaultsOf(table);
+  refuseComputedFromRowid(table, replacesBy, sql);
+  refuseComputedFromDefault(table, replacesBy, sql, defaults);
+  if (replacesByRowid || replacesBy.length > 0) refuseNameOfTriggers(table);
   const expressions = replacesBy.flatMap((index) => index.terms.map((term) => term.expression));
   const named = namesIn(expressions.filter((text) => text !== null).join(' '));
-  const defaults = expressions.some((text) => text !== null)
-    ? columnCollations(table, indexes.tableSql.get(table.name) ?? '')
+  const collations = expressions.some((text) => text !== null)
+    ? columnCollations(table, sql)
     : new Map<string, string>();
   return {
     table: table.name,
     key,
     keyNullable,
     rowidName: table.rowidName,
-    replacesByRowid: !table.primaryKeyIsRowid && table.rowidName !== null,
+    replacesByRowid,
     replacesBy,
-    hasReferences: /\bREFERENCES\b/i.test(indexes.tableSql.get(table.name) ?? ''),
+    hasReferences: /\bREFERENCES\b/i.test(sql),
     expressionColumns: table.columns
       .filter((column) => named.has(foldName(column.name)))
       .map(({ name, affinity }) => ({
         name,
         affinity,
-        collation: defaults.get(foldName(name)) ?? 'BINARY',
+        collation: collations.get(foldName(name)) ?? 'BINARY',
       })),
+    defaults,
   };
 }
 
@@ -95,6 +106,27 @@ function columnCollations(table: SchemaTable, sql: string): Map<string, string> 
   return found;
 }
 
+function defaultsOf(table: SchemaTable): Map<string, string> {
+  const isRowid = (name: string): boolean =>
+    table.primaryKeyIsRowid && name === table.primaryKey[0];
+  const replaced = table.columns.flatMap(({ name, notNull, generated, defaultSql }) =>
+    notNull && !generated && defaultSql !== null && !isRowid(name)
+      ? [[name, parseDefault(defaultSql)] as const]
+      : [],
+  );
+  return new Map(replaced.filter(([, sql]) => !/^null$/i.test(sql)));
+}
+
+/** In a trigger, `NEW` and `OLD` mean such a table wherever it is read, and not the row. */
+function refuseNameOfTriggers(table: SchemaTable): void {
+  if (!/^(?:new|old)$/i.test(table.name)) return;
+  throw refusal(
+    table,
+    'has a name that stands for the changed row in triggers.',
+    'Rename the table, or leave it to full syncs.',
+  );
+}
+
 /**
  * A new row's automatic rowid is not known before it is there, so nor is what is computed from it: which row that would
  * replace cannot be told in time.
@@ -105,34 +137,59 @@ function refuseComputedFromRowid(
   sql: string,
 ): void {
   if (!table.primaryKeyIsRowid) return;
-  const key = foldName(table.primaryKey[0]!);
+  const reads = readerOf(table, sql, new Set([foldName(table.primaryKey[0]!)]));
+  const computed = indexes.find(({ terms }) =>
+    terms.some(({ column, expression }) =>
+      column === null ? reads.text(expression!) : reads.generatedColumn(column),
+    ),
+  );
+  if (!computed) return;
+  throw refusal(
+    table,
+    `has a unique index ${JSON.stringify(computed.name)} on what is computed from the rowid.`,
+    'Leave the table to full syncs, or index the key itself.',
+  );
+}
+
+/** Where a default takes the place of a NULL, generated columns are computed anew behind all BEFORE triggers. */
+function refuseComputedFromDefault(
+  table: SchemaTable,
+  indexes: readonly UniqueIndex[],
+  sql: string,
+  defaults: CapturePlan['defaults'],
+): void {
+  if (defaults.size === 0) return;
+  const reads = readerOf(table, sql, new Set([...defaults.keys()].map(foldName)));
+  const computed = indexes.find(({ terms }) =>
+    terms.some(({ column, expression }) =>
+      column === null
+        ? [...namesIn(expression!)].some((name) => reads.generatedColumn(name))
+        : reads.generatedColumn(column),
+    ),
+  );
+  if (!computed) return;
+  throw refusal(
+    table,
+    `has a unique index ${JSON.stringify(computed.name)} on a column that is generated from one with NOT NULL and a DEFAULT.`,
+    'Leave the table to full syncs, or index the expression itself.',
+  );
+}
+
+/** Tells whether SQL reads one of some columns (folded names), also by way of generated ones. */
+function readerOf(table: SchemaTable, sql: string, wanted: ReadonlySet<string>) {
   const definitions = parseColumnDefinitions(sql);
   const generated = new Set(
     table.columns.filter((column) => column.generated).map(({ name }) => foldName(name)),
   );
-  const reads = (text: string, seen: ReadonlySet<string>): boolean =>
-    [...namesIn(text)].some(
-      (name) =>
-        name === key ||
-        (generated.has(name) &&
-          !seen.has(name) &&
-          reads(definitions.get(name) ?? key, new Set([...seen, name]))),
-    );
-  for (const index of indexes) {
-    for (const { column, expression } of index.terms) {
-      const name = column === null ? null : foldName(column);
-      const computed =
-        expression !== null
-          ? reads(expression, new Set())
-          : name !== null && generated.has(name) && reads(definitions.get(name) ?? key, new Set());
-      if (!computed) continue;
-      throw refusal(
-        table,
-        `has a unique index ${JSON.stringify(index.name)} on what is computed from the rowid.`,
-        'Leave the table to full syncs, or index the key itself.',
-      );
-    }
-  }
+  const text = (read: string, seen: ReadonlySet<string> = new Set()): boolean =>
+    [...namesIn(read)].some((name) => wanted.has(name) || generatedColumn(name, seen));
+  const generatedColumn = (column: string, seen: ReadonlySet<string> = new Set()): boolean => {
+    const name = foldName(column);
+    if (!generated.has(name) || seen.has(name)) return false;
+    const definition = definitions.get(name);
+    return definition === undefined || text(definition, new Set([...seen, name]));
+  };
+  return { text, generatedColumn };
 }
 
 function columnOf(table: SchemaTable, name: string): SchemaTable['columns'][number] {

@@ -1,4 +1,5 @@
 import { foldName } from '../introspection.js';
+import { quoteText } from '../sql.js';
 
 interface Token {
   readonly kind: 'space' | 'string' | 'quoted' | 'number' | 'word' | 'punct';
@@ -74,6 +75,21 @@ export function parseColumnDefinitions(sql: string): Map<string, string> {
   }
   return definitions;
 }
+
+/**
+ * A column's DEFAULT as SQL for any place: a name that stands there alone is a string
+ * (https://www.sqlite.org/lang_createtable.html, section 3.2).
+ */
+export function parseDefault(sql: string): string {
+  const tokens = tokenize(sql).filter(({ kind }) => kind !== 'space');
+  const [only] = tokens;
+  const isName =
+    tokens.length === 1 &&
+    (only!.kind === 'quoted' || (only!.kind === 'word' && !CONSTANTS.test(only!.text)));
+  return isName ? quoteText(unquoted(only!)) : textOf(tokenize(sql));
+}
+
+const CONSTANTS = /^(?:null|true|false|current_(?:date|time|timestamp))$/i;
 
 /** Every name that an expression may mean a column by, folded. Keywords and functions are among them. */
 export function namesIn(sql: string): Set<string> {

@@ -81,7 +81,9 @@ function triggers(plan: CapturePlan, id: number): [TriggerKind, string][] {
   const onUpdate = [
     ...logReplaced(plan, id, ` AND ${isAnother(plan)}`),
     // The row that is replaced may take the updated one with it, by a foreign key: then nothing fires after the update.
-    ...(plan.hasReferences ? [logRow(plan, id, 'NEW', 'NULL', `WHERE ${keyChanged(plan)}`)] : []),
+    ...(plan.hasReferences
+      ? [logRow(plan, id, 'NEW', 'NULL', `WHERE ${keyChanged(plan, newBefore)}`, newBefore)]
+      : []),
   ];
   if (onUpdate.length > 0) made.push(make('before_update', 'BEFORE UPDATE', onUpdate));
   return made;
@@ -94,10 +96,11 @@ function logRow(
   from: string,
   deleted: '0' | '1' | 'NULL',
   rest = 'WHERE true',
+  valueOf: NewValue = (_, name) => `${from}.${quoteIdentifier(name)}`,
 ): string {
   const { key, keyNullable, rowidName } = plan;
   const row = keyNullable ? ', "row"' : '';
-  const values = key.map(({ name }) => `${from}.${quoteIdentifier(name)}`).join(', ');
+  const values = key.map(({ name }) => valueOf(plan, name)).join(', ');
   const rowid = keyNullable ? `, ${from}.${quoteIdentifier(rowidName!)}` : '';
   return (
     `INSERT INTO ${logName(id)} (version, ${key.map((_, i) => `k${i + 1}`).join(', ')}${row}, deleted) ` +
@@ -107,11 +110,23 @@ function logRow(
   );
 }
 
-function keyChanged({ key, keyNullable, rowidName }: CapturePlan): string {
+/** How a column's value in the new row is told. */
+type NewValue = (plan: CapturePlan, name: string) => string;
+
+const newAfter: NewValue = (_, name) => `NEW.${quoteIdentifier(name)}`;
+
+/** A random default cannot be told; that it meets a row that is there is left to chance. */
+const newBefore: NewValue = (plan, name) => {
+  const value = newAfter(plan, name);
+  const otherwise = plan.defaults.get(name);
+  return otherwise === undefined ? value : `coalesce(${value}, (${otherwise}))`;
+};
+
+function keyChanged(plan: CapturePlan, newValue: NewValue = newAfter): string {
+  const { key, keyNullable, rowidName } = plan;
   const names = key.map(({ name }) => name);
   return [...names, ...(keyNullable ? [rowidName!] : [])]
-    .map(quoteIdentifier)
-    .map((name) => `OLD.${name} COLLATE BINARY IS NOT NEW.${name}`)
+    .map((name) => `OLD.${quoteIdentifier(name)} COLLATE BINARY IS NOT ${newValue(plan, name)}`)
     .join(' OR ');
 }
 
@@ -147,12 +162,12 @@ function logReplaced(plan: CapturePlan, id: number, condition: string): string[]
     statements.push(
       names.length === 0
         ? `INSERT INTO ${scratch} VALUES (NULL)`
-        : `INSERT INTO ${scratch} (${names.join(', ')}) VALUES (${names
-            .map((name) => `NEW.${name}`)
+        : `INSERT INTO ${scratch} (${names.join(', ')}) VALUES (${plan.expressionColumns
+            .map(({ name }) => newBefore(plan, name))
             .join(', ')})`,
     );
   }
-  for (const index of plan.replacesBy) statements.push(found(sameEntry(index, table, scratch)));
+  for (const index of plan.replacesBy) statements.push(found(sameEntry(plan, index, scratch)));
   if (usesScratch) statements.push(`DELETE FROM ${scratch}`);
   return statements;
 }
@@ -164,13 +179,13 @@ function logReplaced(plan: CapturePlan, id: number, condition: string): string[]
  * `NEW.column` has no affinity in SQLite, so an expression over it may give another value than over the column. The
  * scratch row has.
  */
-function sameEntry(index: UniqueIndex, table: string, scratch: string): string {
+function sameEntry(plan: CapturePlan, index: UniqueIndex, scratch: string): string {
+  const table = quoteIdentifier(plan.table);
   const terms = index.terms.map(({ column, expression, collation }) => {
     const collate = `COLLATE ${quoteIdentifier(collation)}`;
     if (column === null)
       return `(${expression}) = (SELECT ${expression} FROM ${scratch}) ${collate}`;
-    const name = quoteIdentifier(column);
-    return `${table}.${name} = NEW.${name} ${collate}`;
+    return `${table}.${quoteIdentifier(column)} = ${newBefore(plan, column)} ${collate}`;
   });
   return [...(index.where === null ? [] : [`(${index.where})`]), ...terms].join(' AND ');
 }
