@@ -1,6 +1,7 @@
 import {
   BrokenCircuitError,
   circuitBreaker,
+  CircuitState,
   ConsecutiveBreaker,
   ExponentialBackoff,
   handleWhen,
@@ -32,14 +33,11 @@ export function isOutage(error: unknown): error is SourceError {
  * | open      | does not ask                        |          |                             | half open after a pause  |
  * | half open | asks the source, one sync at a time | closed   | open, with a longer pause   |                          |
  *
- * A failure that is no outage says nothing of the source: it changes no state.
+ * A failure that is no outage says nothing of the source: it changes no state. Who has a pace of its own asks in any state, and
+ * closes the circuit by an answer.
  */
 export class OutageBreaker {
-  readonly #policy: CircuitBreakerPolicy = circuitBreaker(handleWhen(isOutage), {
-    breaker: new ConsecutiveBreaker(FAILURES),
-    halfOpenAfter: new ExponentialBackoff({ initialDelay: PAUSE_MS, maxDelay: MAX_PAUSE_MS }),
-  });
-
+  #policy = closedCircuit();
   readonly #hint: string;
 
   /** @param hint what to do while the circuit is open. */
@@ -47,8 +45,16 @@ export class OutageBreaker {
     this.#hint = hint;
   }
 
-  /** @throws {SourceError} `SOURCE_UNAVAILABLE`, without asking, while the circuit is open. */
-  async run<T>(work: () => Promise<T>): Promise<T> {
+  /**
+   * @param isPaced whether the source is asked by somebody who leaves it alone long enough as it is.
+   * @throws {SourceError} `SOURCE_UNAVAILABLE`, without asking, while the circuit is open.
+   */
+  async run<T>(work: () => Promise<T>, isPaced = false): Promise<T> {
+    if (isPaced && this.#policy.state === CircuitState.Open) {
+      const result = await work();
+      this.#policy = closedCircuit();
+      return result;
+    }
     try {
       return await this.#policy.execute(work);
     } catch (error) {
@@ -60,6 +66,13 @@ export class OutageBreaker {
       );
     }
   }
+}
+
+function closedCircuit(): CircuitBreakerPolicy {
+  return circuitBreaker(handleWhen(isOutage), {
+    breaker: new ConsecutiveBreaker(FAILURES),
+    halfOpenAfter: new ExponentialBackoff({ initialDelay: PAUSE_MS, maxDelay: MAX_PAUSE_MS }),
+  });
 }
 
 /** What is told of a sync that the source was not there for. */

@@ -199,8 +199,8 @@ export class StorageSync implements AsyncDisposable {
       cacheDir,
       staleAfterMs,
       sourceUrl: source.url,
-      sync: (asked) => this.sync(asked),
-      rebuild: (asked) => this.rebuild(asked),
+      sync: (asked) => this.#start('full', asked, PACED),
+      rebuild: (asked) => this.#start('rebuild', asked, PACED),
       verify: (asked) => this.verify(asked),
       status: () => this.status(),
     };
@@ -319,9 +319,11 @@ export class StorageSync implements AsyncDisposable {
     return { session, connection: { ...connection, retries, transport } };
   }
 
-  #start(mode: 'full' | 'rebuild', options: SyncOptions): SyncRun {
+  #start(mode: 'full' | 'rebuild', options: SyncOptions, pace: Pace = {}): SyncRun {
     const job = mode === 'full' ? 'sync' : 'rebuild';
-    return this.#launch(job, options, (signal, meter) => this.#run(mode, options, signal, meter));
+    return this.#launch(job, options, (signal, meter) =>
+      this.#run(mode, { ...options, ...pace }, signal, meter),
+    );
   }
 
   #launch<Report extends SyncReport | VerifyReport>(
@@ -360,7 +362,7 @@ export class StorageSync implements AsyncDisposable {
 
   async #run(
     mode: 'full' | 'rebuild',
-    asked: SyncOptions,
+    asked: SyncOptions & Pace,
     signal: AbortSignal,
     meter: ProgressMeter,
   ): Promise<SyncReport> {
@@ -375,6 +377,7 @@ export class StorageSync implements AsyncDisposable {
       const isHealed = await healManifest(cacheDir);
       const report = await this.#breaker.run(
         async () => await this.#recovering(mode, asked, signal, meter),
+        asked.isPaced,
       );
       const reads = this.#readsOf((cache) => cache.readsBeforeSync());
       const told = reads ? { ...report, reads } : report;
@@ -984,6 +987,15 @@ function emptyCache(cacheDir: string): CacheError {
 
 /** Further tries of a request for a row that somebody waits for, at most. */
 const LOOK_UP_RETRIES = 1;
+
+/** How a sync was come to. */
+interface Pace {
+  /** Whether who asks leaves a source alone that is away. */
+  readonly isPaced?: boolean;
+}
+
+/** A watch waits longer after each round that the source was away for. */
+const PACED: Pace = { isPaced: true };
 
 /** Times that a sync is gone on with whose commit LMDB refused without need. */
 const COMMIT_TRIES = 3;

@@ -58,7 +58,7 @@ export interface LookUpNote {
   readonly error: unknown;
 }
 
-/** What the tables of a cache that are read through share. */
+/** @internal What the tables of a cache that are read through share. */
 export interface ReadThroughShared {
   readonly cache: () => CacheReader;
   readonly lookUp: SourceLookUp;

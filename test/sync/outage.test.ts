@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
-import { SourceError, StorageSync } from '../../src/index.js';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { SourceError, StorageSync, type CacheStatus } from '../../src/index.js';
 import { isOutage, OutageBreaker } from '../../src/outage.js';
 import { assertCacheEquals } from '../support/compare.js';
 import { changeDatabase } from '../support/databases.js';
@@ -35,6 +36,16 @@ void describe('a source that keeps failing', () => {
     t.mock.timers.tick(120_000);
     assert.equal(await attempt(() => Promise.resolve()), 'done, asked');
     for (let i = 0; i < 4; i++) assert.equal(await attempt(away), 'outage, asked');
+  });
+
+  void it('is asked by who has a pace of its own, and trusted once it answers', async () => {
+    const breaker = new OutageBreaker();
+    for (let i = 0; i < 5; i++) await assert.rejects(breaker.run(away), { message: 'away' });
+    await assert.rejects(breaker.run(away), /not asked again/);
+    await assert.rejects(breaker.run(away, true), { message: 'away' });
+    await assert.rejects(breaker.run(away), /not asked again/);
+    assert.equal(await breaker.run(() => Promise.resolve('there'), true), 'there');
+    for (let i = 0; i < 5; i++) await assert.rejects(breaker.run(away), { message: 'away' });
   });
 
   void it('is not left alone for what is no outage', async () => {
@@ -86,6 +97,46 @@ void describe('a source that keeps failing', () => {
     assert.equal((await other.sync()).mode, 'full');
     const { state, failedSyncs, lastError } = await other.status();
     assert.deepEqual([state, failedSyncs, lastError], ['fresh', 0, null]);
+    await assertCacheEquals(file, options.cacheDir);
+  });
+
+  void it('is synced by the first round of a watch that begins once it is back', async () => {
+    await using dir = await TempDirectory.make();
+    const file = dir.join('source.db');
+    changeDatabase(
+      file,
+      'PRAGMA journal_mode = WAL; CREATE TABLE t (k INTEGER PRIMARY KEY, v); INSERT INTO t VALUES (1, 1)',
+    );
+    await using server = await startHranaServer({ file });
+    const options = { source: { url: server.httpUrl }, cacheDir: dir.join('cache'), retries: 0 };
+    await using storage = await StorageSync.open(options);
+    await storage.sync();
+    await server.stop();
+    const watch = storage.watch({ intervalMs: 50 });
+    const until = async (isSo: (status: CacheStatus) => boolean) => {
+      const deadline = performance.now() + 20_000;
+      for (;;) {
+        const status = await storage.status();
+        if (isSo(status)) return;
+        assert.ok(performance.now() < deadline, JSON.stringify(status));
+        await sleep(10);
+      }
+    };
+    // More than a circuit breaker puts up with.
+    await until(({ failedSyncs, state }) => failedSyncs > 12 && state !== 'fresh');
+    await server.start();
+    const backAt = new Date().toISOString();
+    await until(({ state }) => state === 'fresh');
+    const { history } = await watch.status();
+    const outcomes = history
+      .filter(({ startedAt }) => startedAt > backAt)
+      .map(({ outcome }) => outcome);
+    assert.ok(outcomes.length > 0);
+    assert.deepEqual(
+      outcomes.filter((outcome) => outcome !== 'done'),
+      [],
+    );
+    await watch.stop();
     await assertCacheEquals(file, options.cacheDir);
   });
 });
