@@ -8,7 +8,7 @@ import { changeDatabase } from '../support/databases.js';
 import { TempDirectory } from '../support/temp.js';
 
 const HOUR_MS = 3_600_000;
-const { readFileSync } = fs;
+const { copyFileSync, openSync } = fs;
 
 async function withSource(
   use: (options: StorageSyncOptions, dir: TempDirectory) => Promise<void>,
@@ -50,20 +50,21 @@ void describe('the status of a cache', () => {
       const { cacheDir } = options;
       await using storage = await StorageSync.open(options);
       await storage.sync();
-      const before = readFileSync(manifestPath(cacheDir), 'utf8');
+      const before = `${cacheDir}.before`;
+      copyFileSync(manifestPath(cacheDir), before);
       await storage.rebuild();
       let looks = 0;
-      fs.readFileSync = ((...args: Parameters<typeof readFileSync>) => {
-        if (args[0] === manifestPath(cacheDir) && looks++ === 0) return before;
-        return readFileSync(...args);
-      }) as typeof readFileSync;
+      fs.openSync = (path, ...how) => {
+        const isFirst = path === manifestPath(cacheDir) && looks++ === 0;
+        return openSync(isFirst ? before : path, ...how);
+      };
       syncBuiltinESMExports();
       try {
         const { state, generation } = await readStatus(cacheDir);
         assert.deepEqual([state, generation], ['fresh', 2]);
         assert.ok(looks > 1);
       } finally {
-        Object.assign(fs, { readFileSync });
+        Object.assign(fs, { openSync });
         syncBuiltinESMExports();
       }
     });
