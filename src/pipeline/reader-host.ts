@@ -14,6 +14,7 @@ import type { PageBounds } from '../source/page.js';
 import { quoteIdentifier } from '../source/sql.js';
 import { BatchBuilder } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
+import { ClosedFiles } from './closed-files.js';
 import { keysWithoutRows } from './change-keys.js';
 import { HeldCaches } from './held-caches.js';
 import { lookAt, readCursorSteps, readRowsByKey } from './cursor-pages.js';
@@ -60,6 +61,7 @@ interface Session {
 export class ReaderHost {
   readonly #sessions = new Map<string, Session>();
   readonly #ended = new Set<string>();
+  readonly #closedFiles = new ClosedFiles();
   readonly #checksum: Checksum;
   readonly #connect: (config: ConnectionConfig) => Promise<SourceConnection>;
   readonly load: LoadHost;
@@ -270,6 +272,7 @@ export class ReaderHost {
       return {};
     } finally {
       await connection.close();
+      if (connection.stored) this.#closedFiles.note();
     }
   }
 
@@ -331,9 +334,21 @@ export class ReaderHost {
     if (!entry) return;
     this.#sessions.delete(session);
     entry.abort.abort(new SyncAbortedError());
-    void closeConnection(entry);
+    void this.#closeConnection(entry);
     // What is under way reads the cache until it notices.
     void entry.tail.then(async () => await (await this.#verify)?.endSession(session));
+  }
+
+  /** A native statement cannot be interrupted, and its connection must outlive it. Others are cut at once. */
+  async #closeConnection({ connection, tail }: Session): Promise<void> {
+    try {
+      const opened = await connection;
+      if (opened.transport === 'native') await tail;
+      await opened.close();
+      if (opened.stored) this.#closedFiles.note();
+    } catch {
+      // Whoever asked for the connection was told why there is none.
+    }
   }
 
   async #on<T>(
@@ -394,16 +409,5 @@ async function withFewerRows<T>(
       if (!tooLarge || maxRows === 1) throw error;
       maxRows = Math.floor(maxRows / 2);
     }
-  }
-}
-
-/** A native statement cannot be interrupted, and its connection must outlive it. Others are cut at once. */
-async function closeConnection({ connection, tail }: Session): Promise<void> {
-  try {
-    const opened = await connection;
-    if (opened.transport === 'native') await tail;
-    await opened.close();
-  } catch {
-    // Whoever asked for the connection was told why there is none.
   }
 }

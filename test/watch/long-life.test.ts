@@ -11,8 +11,8 @@ import { TempDirectory } from '../support/temp.js';
 const ROUNDS = 1000;
 const MAX_HEAP_GROWTH_MB = 2;
 const MAX_ANON_GROWTH_MB = 48;
-/** The driver closes its files when its statements are collected, which threads do now and then. */
-const MAX_MORE_FILES = 60;
+/** The driver closes its files when its statements are collected, which threads see to now and then. */
+const MAX_MORE_FILES = 16;
 
 setFlagsFromString('--expose-gc');
 const collectGarbage = runInNewContext('gc') as () => void;
