@@ -14,7 +14,8 @@ import { TempDirectory } from '../support/temp.js';
 /** Enough that, as slowly as they come, some seconds are left when the table is divided. */
 const ROWS = 60_000;
 const BYTES_PER_SECOND = 800_000;
-const PAGE_ROWS = 4000;
+/** Few, so that a sync can be stopped while lanes are under way, however they come on. */
+const PAGE_ROWS = 1000;
 
 const TABLE = `PRAGMA journal_mode = WAL; CREATE TABLE t (k TEXT PRIMARY KEY NOT NULL, v, w);
   WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ${ROWS})
@@ -117,7 +118,7 @@ void describe('the lanes of a table on a server far away', { concurrency: 3 }, (
     await withFar(TABLE, async ({ file, server, options }) => {
       {
         await using storage = await StorageSync.open(options);
-        await syncUpTo(storage, (3 * ROWS) / 4);
+        await syncUpTo(storage, (2 * ROWS) / 3);
       }
       const { lanes } = await checkpointOf(options.cacheDir);
       assert.ok(lanes.length > 1, `${lanes.length} lanes`);
@@ -152,7 +153,7 @@ void describe('the lanes of a table on a server far away', { concurrency: 3 }, (
     await withFar(TABLE, async ({ file, options }) => {
       const order = { mode: 'sync', options, readerThreads: 2 } as const;
       for (const [point, occurrence] of [
-        ['write:after-put', 4 * PAGE_ROWS + 9],
+        ['write:after-put', 30 * PAGE_ROWS + 9],
         ['write:before-commit', 3],
         ['write:after-commit', 3],
       ] as const) {
