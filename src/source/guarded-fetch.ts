@@ -41,7 +41,9 @@ export function guardedFetch(
       return parsedResponse(parseAnswer(body), response);
     } catch (error) {
       if (error instanceof SourceError) throw error;
-      throw timeout.aborted ? timedOut(timeoutMs, error) : connectionFailed(error);
+      throw timeout.aborted
+        ? timedOut(timeoutMs, error)
+        : connectionFailed(error, new URL(request.url).host);
     }
   };
 }

@@ -12,19 +12,17 @@ export function timedOut(timeoutMs: number, cause?: unknown): SourceError {
 /**
  * The error for a connection that could not be made, or that broke.
  *
+ * @param to the host and port that were asked.
  * @param serverFailed true where the server may have broken it because it failed inside.
  */
-export function connectionFailed(cause: unknown, serverFailed = false): SourceError {
+export function connectionFailed(cause: unknown, to: string, serverFailed = false): SourceError {
   const systemCode = systemCodeOf(cause);
-  return new SourceError(
-    'SOURCE_UNAVAILABLE',
-    `The connection to the source failed${systemCode ? ` (${systemCode})` : ''}.`,
-    {
-      cause,
-      context: { systemCode, ...(serverFailed ? { serverFailed } : {}) },
-      hint: 'Check the URL and the network.',
-    },
-  );
+  const why = [to, ...(systemCode ? [systemCode] : [])].join(', ');
+  return new SourceError('SOURCE_UNAVAILABLE', `The connection to the source failed (${why}).`, {
+    cause,
+    context: { host: to, systemCode, ...(serverFailed ? { serverFailed } : {}) },
+    hint: 'Check the URL and the network.',
+  });
 }
 
 /** The error for more bytes than anybody has to take. */

@@ -124,11 +124,11 @@ export class HttpExchange {
         settle();
         this.#open.add(message);
         message.on('close', () => this.#open.delete(message));
-        resolve(new AnswerBody(message, timeoutMs));
+        resolve(new AnswerBody(message, url.host, timeoutMs));
       });
       request.on('error', (error) => {
         settle();
-        reject(error instanceof SourceError ? error : connectionFailed(error, isSent));
+        reject(error instanceof SourceError ? error : connectionFailed(error, url.host, isSent));
       });
       request.end(body);
     });
@@ -158,7 +158,7 @@ export class AnswerBody {
   #failure: Error | null = null;
   #wake: (() => void) | null = null;
 
-  constructor(message: IncomingMessage, timeoutMs: number) {
+  constructor(message: IncomingMessage, host: string, timeoutMs: number) {
     this.status = message.statusCode ?? 0;
     this.location = message.headers.location;
     this.retryAfter = message.headers['retry-after'] ?? null;
@@ -175,11 +175,11 @@ export class AnswerBody {
       this.#wakeUp();
     });
     message.on('error', (error) => {
-      this.#failure ??= error instanceof SourceError ? error : connectionFailed(error, true);
+      this.#failure ??= error instanceof SourceError ? error : connectionFailed(error, host, true);
       this.#wakeUp();
     });
     message.on('close', () => {
-      if (!this.#ended) this.#failure ??= connectionFailed(undefined, true);
+      if (!this.#ended) this.#failure ??= connectionFailed(undefined, host, true);
       this.#wakeUp();
     });
   }
