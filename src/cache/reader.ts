@@ -1003,7 +1003,8 @@ function endOfPrefix(prefix: Buffer): Buffer {
   return Buffer.concat([prefix, Buffer.from([0xff])]);
 }
 
-function toValues(argument: KeyArgument): readonly SqlValue[] {
+/** @internal */
+export function toValues(argument: KeyArgument): readonly SqlValue[] {
   return Array.isArray(argument) ? (argument as readonly SqlValue[]) : [argument as SqlValue];
 }
 

@@ -1,7 +1,8 @@
-import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { diskUsage } from '../cache/disk-usage.js';
+import { readSmallFile } from '../cache/files.js';
 import { describeSnapshot } from '../cache/held-snapshots.js';
 import { dataPath, lockPath } from '../cache/layout.js';
 import { currentHolder, type LockHolder } from '../cache/lock.js';
@@ -249,7 +250,7 @@ function idleFinding(cacheDir: string): Finding {
 
 function lastHolder(path: string): number | null {
   try {
-    const { pid } = JSON.parse(readFileSync(path, 'utf8')) as { readonly pid?: unknown };
+    const { pid } = JSON.parse(readSmallFile(path)) as { readonly pid?: unknown };
     return typeof pid === 'number' ? pid : null;
   } catch {
     return null;

@@ -10,19 +10,14 @@ const MAX_CLOSED = 8;
  * descriptors. So now and then this collects garbage.
  */
 export class ClosedFiles {
-  readonly #collect: () => void;
   #count = 0;
-
-  constructor(collect: () => void = collectGarbage) {
-    this.#collect = collect;
-  }
 
   /** A connection was closed. */
   note(): void {
     if (++this.#count < MAX_CLOSED) return;
     this.#count = 0;
     // Whoever closed it is still holding it.
-    setImmediate(this.#collect).unref();
+    setImmediate(collectGarbage).unref();
   }
 }
 

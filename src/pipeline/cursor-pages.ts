@@ -11,6 +11,7 @@ import type { Checksum } from '../transform/checksum.js';
 import { decodeKey } from '../transform/key-codec.js';
 import type { Cell } from '../values.js';
 import { keysWithoutRows } from './change-keys.js';
+import { encodedPage } from './encoded-page.js';
 import type { CursorTable, EncodedCursorLook, EncodedPage, EncodedStep } from './messages.js';
 import { decodePosition, decodeValue, encodePosition, encodeValue } from './position.js';
 
@@ -137,12 +138,5 @@ export async function readRowsByKey(
   const start = decodePosition(position);
   const limited = { ...bounds, maxRows: Math.min(bounds.maxRows, keys.length + 1), only };
   const page = await readPageWithin(query, connection, plan, start, limited, builder);
-  return {
-    batch: builder.finish(),
-    rejected: page.rejected,
-    position: encodePosition(page.position),
-    done: page.done,
-    sourceRows: page.sourceRows,
-    nextMaxRows: page.nextMaxRows,
-  };
+  return encodedPage(page, builder);
 }

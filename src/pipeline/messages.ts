@@ -154,24 +154,12 @@ export interface SyncReaderTasks {
   };
   /** The rows that there are of some keys, behind a position. */
   readonly rowsByKey: {
-    readonly request: {
-      readonly source: SourceRef;
-      readonly plan: TablePlan;
-      readonly keys: readonly Uint8Array[];
-      readonly position: Uint8Array | null;
-      readonly bounds: PageBounds;
-    };
+    readonly request: RowsByKey;
     readonly response: EncodedPage;
   };
   /** The rows that the source has of some keys, behind a position, within the plan's limit and references or not. */
   readonly lookUp: {
-    readonly request: {
-      readonly source: SourceRef;
-      readonly plan: TablePlan;
-      readonly keys: readonly Uint8Array[];
-      readonly position: Uint8Array | null;
-      readonly bounds: PageBounds;
-    };
+    readonly request: RowsByKey;
     readonly response: EncodedPage;
   };
   /** Tells change logs how far a cache has come. The one thing that is ever written to a source by a sync. */
@@ -183,6 +171,15 @@ export interface SyncReaderTasks {
     };
     readonly response: Record<string, never>;
   };
+}
+
+/** Rows of some keys that are asked for, behind a position. */
+export interface RowsByKey {
+  readonly source: SourceRef;
+  readonly plan: TablePlan;
+  readonly keys: readonly Uint8Array[];
+  readonly position: Uint8Array | null;
+  readonly bounds: PageBounds;
 }
 
 /** A table that is brought up to date by its change log. */

@@ -32,6 +32,7 @@ import { WireKernel } from '../load/kernel/wire-kernel.js';
 import { LoadHost } from '../load/load-host.js';
 import type { EntryTaker } from '../source/entry-taker.js';
 import type { VerifyHost } from '../verify/verify-host.js';
+import { encodedPage } from './encoded-page.js';
 import { laneBoundary } from './lane-boundary.js';
 import { decodePosition, encodePosition } from './position.js';
 
@@ -165,12 +166,7 @@ export class ReaderHost {
       const builder = new BatchBuilder(plan, this.#checksum, spare ?? undefined, entries);
       const page = await readPage(connection, plan, position, bounds, builder, signal);
       return {
-        batch: builder.finish(),
-        rejected: page.rejected,
-        position: encodePosition(page.position),
-        done: page.done,
-        sourceRows: page.sourceRows,
-        nextMaxRows: page.nextMaxRows,
+        ...encodedPage(page, builder),
         retries: this.#newRetries(source.session, connection),
         idleShare: 1 - performance.eventLoopUtilization(before).utilization,
       };

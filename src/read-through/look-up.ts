@@ -4,7 +4,8 @@ import { readInSnapshot, readPageWithin } from '../source/page-reader.js';
 import type { TablePlan } from '../source/plan.js';
 import { BatchBuilder, SPAN_BYTES, type Batch } from '../transform/batch.js';
 import type { Checksum } from '../transform/checksum.js';
-import { decodePosition, encodePosition } from '../pipeline/position.js';
+import { encodedPage } from '../pipeline/encoded-page.js';
+import { decodePosition } from '../pipeline/position.js';
 import type { EncodedPage } from '../pipeline/messages.js';
 import { anyKey, KEYS_PER_STATEMENT } from '../verify/key-condition.js';
 import { keyValues } from '../verify/row-keys.js';
@@ -50,14 +51,7 @@ export async function lookUpRows(
   const read = async (query: Query, fitting: PageBounds): Promise<Omit<EncodedPage, 'retries'>> => {
     const builder = new BatchBuilder(plan, checksum, smallMemory());
     const page = await readPageWithin(query, connection, scoped, start, fitting, builder, signal);
-    return {
-      batch: builder.finish(),
-      rejected: page.rejected,
-      position: encodePosition(page.position),
-      done: page.done,
-      sourceRows: page.sourceRows,
-      nextMaxRows: page.nextMaxRows,
-    };
+    return encodedPage(page, builder);
   };
   if (connection.stored) return await readInSnapshot(connection, asked, read, signal);
   return await read(connection.query, asked);

@@ -1,6 +1,7 @@
 import { CacheError, RowRejectedError } from '../errors.js';
 import {
   rowOfRecord,
+  toValues,
   type CacheReader,
   type KeyArgument,
   type TableReader,
@@ -126,7 +127,7 @@ export class ReadThrough<Row> {
    */
   async getMany(keys: readonly KeyArgument[]): Promise<(Row | undefined)[]> {
     const rows = await this.#core.getMany(keys, this.#signal);
-    return rows.map((row, i) => this.#parsed(valuesOf(keys[i]!), row));
+    return rows.map((row, i) => this.#parsed(toValues(keys[i]!), row));
   }
 
   /**
@@ -194,7 +195,7 @@ class ReadThroughTable {
     return await Promise.all(
       rows.map(async (row, i) => {
         if (row !== undefined) return this.#hit(row);
-        return await this.#miss(reader, valuesOf(keys[i]!), signal);
+        return await this.#miss(reader, toValues(keys[i]!), signal);
       }),
     );
   }
@@ -303,10 +304,6 @@ class ReadThroughTable {
     // The cache has it then, and the syncs that follow know of it: the copy would outlast a deletion.
     this.#shared.store.add({ ...row, onStored: () => this.#known.delete(text) });
   }
-}
-
-function valuesOf(key: KeyArgument): readonly SqlValue[] {
-  return Array.isArray(key) ? (key as readonly SqlValue[]) : [key as SqlValue];
 }
 
 function rowOfAnswer({ value, place }: Answer): SourceRow | undefined {
