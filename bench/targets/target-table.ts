@@ -32,6 +32,7 @@ export const TARGET_LOADERS = {
   'bare-read-puts-again': async (): Promise<Target> =>
     (await import('./bare-puts.js')).bareReadPutsAgain,
   'cache-get': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGet,
+  'cache-get-two': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGetTwo,
   'cache-get-many': async (): Promise<Target> => (await import('./cache-reads.js')).cacheGetMany,
   'lmdb-get': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbGet,
   'lmdb-bytes': async (): Promise<Target> => (await import('./lmdb-reads.js')).lmdbBytes,

@@ -8,14 +8,18 @@ const metaChecksum = await loadChecksum();
 const packr = new Packr({ useRecords: false, variableMapSize: true, copyBuffers: true });
 
 /**
- * The column values of a stored record.
+ * The column values of a stored record, or those that are wanted of them: see {@link decodeRow}.
  *
  * @param value the record's value: the row as msgpack, then its checksum. Only read until this returns.
  * @param length the value's length, which may be less than the buffer's.
  * @throws {RangeError} when the bytes are no row.
  */
-export function decodeRecord(value: Buffer, length: number): SqlValue[] {
-  return decodeRow(value, length - CHECKSUM_BYTES);
+export function decodeRecord(
+  value: Buffer,
+  length: number,
+  wanted: Uint8Array | null = null,
+): SqlValue[] {
+  return decodeRow(value, length - CHECKSUM_BYTES, wanted);
 }
 
 /** Whether a record's checksum is that of its key and row. */

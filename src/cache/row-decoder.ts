@@ -17,9 +17,15 @@ let lentView: DataView | null = null;
  * The values of a row as {@link RowEncoder} writes it, from the first `end` bytes of a buffer. Nothing of the result is
  * in the buffer's memory; a BLOB has an `ArrayBuffer` of its own, so that it can be viewed as numbers of any size.
  *
+ * @param wanted a 1 for each column whose value is wanted, a 0 for each that is passed over: NULL in the result. What lies
+ * behind the last byte of `wanted` is passed over too.
  * @throws {RangeError} when the bytes are no such row, or more or less than one.
  */
-export function decodeRow(bytes: Buffer, end: number): SqlValue[] {
+export function decodeRow(
+  bytes: Buffer,
+  end: number,
+  wanted: Uint8Array | null = null,
+): SqlValue[] {
   // Of one that is lent the `length` is that of the value; the memory is larger.
   const isLent = bytes.byteLength !== bytes.length;
   const view = isLent && bytes === lent ? lentView! : viewOf(bytes, isLent);
@@ -38,6 +44,13 @@ export function decodeRow(bytes: Buffer, end: number): SqlValue[] {
   let sharedStart = 0;
   let sharedEnd = 0;
   for (let i = 0; i < width; i++) {
+    if (wanted !== null && wanted[i] !== 1) {
+      at = afterValue(bytes, view, at);
+      // A size from damaged bytes may lead anywhere.
+      if (at > end) throw notARow();
+      cells[i] = null;
+      continue;
+    }
     const token = bytes[at++]!;
     let size: number;
     if (token < 0x80) {
@@ -130,6 +143,39 @@ export function decodeRow(bytes: Buffer, end: number): SqlValue[] {
   // A number that was read past the end was none of this row.
   if (at !== end) throw notARow();
   return cells;
+}
+
+/** Where the value that begins at `at` ends. */
+function afterValue(bytes: Buffer, view: DataView, at: number): number {
+  const token = bytes[at]!;
+  if (token < 0x80 || token >= 0xe0 || token === 0xc0) return at + 1;
+  if (token >= 0xa0 && token < 0xc0) return at + 1 + (token & 0x1f);
+  switch (token) {
+    case 0xcc:
+    case 0xd0:
+      return at + 2;
+    case 0xcd:
+    case 0xd1:
+      return at + 3;
+    case 0xce:
+    case 0xd2:
+      return at + 5;
+    case 0xcb:
+    case 0xcf:
+    case 0xd3:
+      return at + 9;
+    case 0xc4:
+    case 0xd9:
+      return at + 2 + bytes[at + 1]!;
+    case 0xc5:
+    case 0xda:
+      return at + 3 + view.getUint16(at + 1);
+    case 0xc6:
+    case 0xdb:
+      return at + 5 + view.getUint32(at + 1);
+    default:
+      throw notARow();
+  }
 }
 
 function viewOf(bytes: Buffer, isLent: boolean): DataView {

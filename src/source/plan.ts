@@ -344,12 +344,23 @@ function columnName(table: SchemaTable, asked: string): string {
   const folded = foldName(asked);
   const found = table.columns.find((column) => foldName(column.name) === folded);
   if (found) return found.name;
-  throw new SourceError(
+  throw columnNotFound(table, asked);
+}
+
+/** @internal Says which columns there are. */
+export function columnNotFound(
+  {
+    name,
+    columns,
+  }: { readonly name: string; readonly columns: readonly { readonly name: string }[] },
+  asked: string,
+): SourceError {
+  return new SourceError(
     'COLUMN_NOT_FOUND',
-    `The table ${JSON.stringify(table.name)} has no column ${JSON.stringify(asked)}.`,
+    `The table ${JSON.stringify(name)} has no column ${JSON.stringify(asked)}.`,
     {
-      context: { table: table.name, column: asked },
-      hint: `It has: ${table.columns.map((column) => column.name).join(', ')}.`,
+      context: { table: name, column: asked },
+      hint: `It has: ${columns.map((column) => column.name).join(', ')}.`,
     },
   );
 }

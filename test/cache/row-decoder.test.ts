@@ -46,6 +46,46 @@ void describe('the decoder of rows', () => {
     );
   });
 
+  void it('passes over what is not wanted', () => {
+    fc.assert(
+      fc.property(rows, fc.uint8Array({ max: 1, maxLength: 24 }), (row, wanted) => {
+        const bytes = encode(row);
+        const all = decodeRow(bytes, bytes.length);
+        const expected = all.map((cell, at) => (wanted[at] === 1 ? cell : null));
+        assert.deepStrictEqual(decodeRow(bytes, bytes.length, wanted), expected);
+        assert.deepStrictEqual(decodeRow(lentBuffer(bytes), bytes.length, wanted), expected);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  void it('refuses the same rows whether it passes over values or not', () => {
+    const nothing = new Uint8Array(0);
+    fc.assert(
+      fc.property(
+        fc.oneof(rows.map(encode), fc.uint8Array({ maxLength: 60 })),
+        fc.nat(),
+        fc.nat(),
+        (of, at, cut) => {
+          const bytes = Buffer.from(of);
+          if (bytes.length > 0) bytes[at % bytes.length]! ^= 1 << (at & 7);
+          const end = cut % 3 === 0 ? bytes.length : cut % (bytes.length + 1);
+          const isRow = (wanted: Uint8Array | null) => {
+            try {
+              decodeRow(lentBuffer(bytes), end, wanted);
+              return true;
+            } catch (error) {
+              assert.ok(error instanceof RangeError, error as Error);
+              return false;
+            }
+          };
+          assert.equal(isRow(nothing), isRow(null), bytes.toString('hex'));
+        },
+      ),
+      { numRuns: 3000 },
+    );
+  });
+
   void it('reads integers in whatever form they are', () => {
     const forms: [string, SqlValue][] = [
       ['91d3ffffffffffffffff', -1],

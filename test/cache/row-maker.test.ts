@@ -78,6 +78,14 @@ void describe('the maker of rows', () => {
   void it('keeps one maker for the same columns', () => {
     assert.equal(rowMaker(['a', 'b']), rowMaker(['a', 'b']));
     assert.notEqual(rowMaker(['a', 'b']), rowMaker(['a,b']));
+    assert.equal(
+      rowMaker(['a', 'b'], Uint8Array.of(0, 1)),
+      rowMaker(['c', 'b'], Uint8Array.of(0, 1)),
+    );
+    assert.notEqual(
+      rowMaker(['a', 'b'], Uint8Array.of(1)),
+      rowMaker(['b', 'a'], Uint8Array.of(0, 1)),
+    );
   });
 
   void it('makes the same rows where code may not be made of text', () => {
