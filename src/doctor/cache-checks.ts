@@ -113,6 +113,10 @@ async function diskFinding(cacheDir: string): Promise<Finding> {
   }
 }
 
+function sizeOf(generationDir: string): string {
+  return formatBytes(statSync(dataPath(generationDir)).size);
+}
+
 /** Why a cache is not opened though nothing is wrong with it. */
 class NotOpened extends Error {}
 
@@ -126,10 +130,9 @@ const NOT_OPENED = finding(
 async function statusFindings(cacheDir: string, options: ResolvedOptions): Promise<Finding[]> {
   let pages: Finding = finding('cache.pages', 'skipped', 'nothing is served yet');
   const look = (generationDir: string): void => {
-    const size = statSync(dataPath(generationDir), { throwIfNoEntry: false })?.size ?? 0;
     try {
       pages = inspectPages(generationDir)
-        ? finding('cache.pages', 'ok', `all pages of its ${formatBytes(size)} are sound`)
+        ? finding('cache.pages', 'ok', `all pages of its ${sizeOf(generationDir)} are sound`)
         : finding('cache.pages', 'skipped', 'it was written while its pages were looked at');
     } catch (error) {
       pages = failedFinding('cache.pages', error);

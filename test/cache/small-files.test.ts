@@ -108,6 +108,9 @@ void describe('in the place of a file of a cache', { skip: process.platform === 
           const cache = ['--cache', cacheDir];
           const { told: status } = await ends(['status', ...cache]);
           assert.doesNotMatch(status, /internal|EISDIR:|ENOTDIR:/);
+          const { told: diagnosis } = await ends(['doctor', '--source', `file:${file}`, ...cache]);
+          assert.match(diagnosis, /cache/);
+          assert.doesNotMatch(diagnosis, /internal|EISDIR:|ENOTDIR:/);
           const { code, told } = await ends(['sync', '--source', `file:${file}`, ...cache]);
           assert.equal(code, mends ? 0 : 1, told);
           if (!mends) assert.match(told, /Remove|is not a file|directory is in the way/);
