@@ -1,4 +1,5 @@
 import * as v from 'valibot';
+import { checkOptions, flag, integerBetween, share, text } from './check-options.js';
 import { parseDuration } from './duration.js';
 import { ConfigError } from './errors.js';
 import { isRowSchema, NO_ROW_SCHEMA, type RowSchema } from './row-schema.js';
@@ -142,16 +143,6 @@ export interface ResolvedOptions {
   readonly preset: 'memory' | undefined;
 }
 
-const integerBetween = (min: number, max: number) =>
-  v.pipe(
-    v.number('must be a number'),
-    v.integer('must be a whole number'),
-    v.minValue(min, `must be at least ${min}`),
-    v.maxValue(max, `must be at most ${max}`),
-  );
-
-const text = v.pipe(v.string('must be text'), v.minLength(1, 'must not be empty'));
-
 const columnTypes = v.record(
   text,
   v.pipe(
@@ -165,7 +156,7 @@ const columnTypes = v.record(
 
 const indexColumn = v.strictObject({
   column: text,
-  descending: v.optional(v.boolean('must be true or false')),
+  descending: v.optional(flag),
 });
 
 const overlap = v.custom<number | string>(
@@ -177,7 +168,7 @@ const overlap = v.custom<number | string>(
 const cursor = v.strictObject({
   column: text,
   overlap: v.optional(overlap),
-  sweepEveryMs: v.optional(integerBetween(0, Number.MAX_SAFE_INTEGER)),
+  sweepEveryMs: v.optional(integerBetween(0)),
 });
 
 const softDelete = v.strictObject({
@@ -197,13 +188,11 @@ const softDelete = v.strictObject({
 
 const tableDefinition = v.strictObject({
   name: text,
-  optional: v.optional(v.boolean('must be true or false')),
+  optional: v.optional(flag),
   columns: v.optional(columnTypes),
   schema: v.optional(v.custom<RowSchema>(isRowSchema, NO_ROW_SCHEMA)),
   key: v.optional(v.pipe(v.array(text), v.minLength(1, 'must name at least one column'))),
-  limit: v.optional(
-    v.strictObject({ count: integerBetween(1, Number.MAX_SAFE_INTEGER), newestBy: text }),
-  ),
+  limit: v.optional(v.strictObject({ count: integerBetween(1), newestBy: text })),
   indexes: v.optional(
     v.array(
       v.strictObject({
@@ -213,7 +202,7 @@ const tableDefinition = v.strictObject({
           v.minLength(1, 'must name at least one column'),
           v.maxLength(8, 'must name at most eight columns'),
         ),
-        unique: v.optional(v.boolean('must be true or false')),
+        unique: v.optional(flag),
       }),
     ),
   ),
@@ -240,21 +229,33 @@ const tableDefinition = v.strictObject({
 
 const SOURCE_SCHEMES = ['file:', 'http:', 'https:', 'libsql:', 'ws:', 'wss:'];
 
-const schema = v.strictObject({
-  source: v.strictObject({
-    url: v.pipe(
-      v.string('must be a URL'),
-      v.check(
-        (url) => SOURCE_SCHEMES.some((scheme) => url.toLowerCase().startsWith(scheme)),
-        `must start with one of ${SOURCE_SCHEMES.join(', ')}`,
-      ),
-      v.check(
-        (url) => !/^file:(:memory:|.*[?&]mode=memory)/i.test(url),
-        'names an in-memory database, which only the connection that made it can see',
-      ),
+const sourceFields = {
+  url: v.pipe(
+    v.string('must be a URL'),
+    v.check(
+      (url) => SOURCE_SCHEMES.some((scheme) => url.toLowerCase().startsWith(scheme)),
+      `must start with one of ${SOURCE_SCHEMES.join(', ')}`,
     ),
-    authToken: v.optional(v.string('must be text')),
-  }),
+    v.check(
+      (url) => !/^file:(:memory:|.*[?&]mode=memory)/i.test(url),
+      'names an in-memory database, which only the connection that made it can see',
+    ),
+  ),
+  authToken: v.optional(v.string('must be text')),
+};
+
+const requestFields = {
+  requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
+  retries: v.optional(integerBetween(0, 100)),
+  retryInitialMs: v.optional(integerBetween(1, 3600_000)),
+  retryMaxMs: v.optional(integerBetween(1, 24 * 3600_000)),
+};
+
+/** What a source alone is reached with: its options and those of requests, side by side. */
+export const sourceAccess = v.strictObject({ ...sourceFields, ...requestFields });
+
+const schema = v.strictObject({
+  source: v.strictObject(sourceFields),
   cacheDir: text,
   // Not a union: its issues do not name the field of a definition that is wrong.
   tables: v.optional(
@@ -272,28 +273,19 @@ const schema = v.strictObject({
   lanes: v.optional(integerBetween(1, 64)),
   readerThreads: v.optional(integerBetween(1, 64)),
   threadNiceness: v.optional(integerBetween(0, 19)),
-  requestTimeoutMs: v.optional(integerBetween(1, 24 * 3600_000)),
-  retries: v.optional(integerBetween(0, 100)),
-  retryInitialMs: v.optional(integerBetween(1, 3600_000)),
-  retryMaxMs: v.optional(integerBetween(1, 24 * 3600_000)),
-  staleAfterMs: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
-  staleAfterFailures: v.optional(integerBetween(1, Number.MAX_SAFE_INTEGER)),
-  maxLossShare: v.optional(
-    v.pipe(
-      v.number('must be a number from 0 to 1'),
-      v.minValue(0, 'must be a number from 0 to 1'),
-      v.maxValue(1, 'must be a number from 0 to 1'),
-    ),
-  ),
+  ...requestFields,
+  staleAfterMs: v.optional(integerBetween(1)),
+  staleAfterFailures: v.optional(integerBetween(1)),
+  maxLossShare: v.optional(share),
   maxHeldShare: v.optional(
     v.pipe(
       v.number('must be a number of at least 0'),
       v.minValue(0, 'must be a number of at least 0'),
     ),
   ),
-  autoRebuild: v.optional(v.boolean('must be true or false')),
+  autoRebuild: v.optional(flag),
   onRowError: v.optional(v.picklist(['fail', 'quarantine'], 'must be "fail" or "quarantine"')),
-  validateChecksums: v.optional(v.boolean('must be true or false')),
+  validateChecksums: v.optional(flag),
   transport: v.optional(
     v.picklist(
       TRANSPORTS,
@@ -309,11 +301,7 @@ const schema = v.strictObject({
  * @throws {ConfigError} naming every wrong field.
  */
 export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
-  const parsed = v.safeParse(schema, options);
-  if (!parsed.success) {
-    const problems = parsed.issues.map(describeIssue);
-    throw new ConfigError(`Invalid options: ${problems.join('; ')}.`);
-  }
+  checkOptions('Invalid options', schema, options);
   const maxPageBytes = options.maxPageBytes ?? DEFAULT_MAX_PAGE_BYTES;
   const maxBytesInFlight = options.maxBytesInFlight ?? DEFAULT_MAX_BYTES_IN_FLIGHT;
   const tables = options.tables?.map((table) =>
@@ -347,17 +335,6 @@ export function resolveOptions(options: StorageSyncOptions): ResolvedOptions {
     transport: options.transport ?? 'auto',
     preset: options.preset,
   };
-}
-
-/** One wrong field, for people: its path and what it should be. */
-export function describeIssue(issue: v.BaseIssue<unknown>): string {
-  const path = v.getDotPath(issue) ?? 'options';
-  if (issue.type === 'strict_object' && issue.expected === 'never')
-    return `${path} is not a known option`;
-  const missing = issue.received === 'undefined';
-  // A URL may hold a token, and a token may be of the wrong type.
-  const got = path.startsWith('source') ? '' : ` (got ${issue.received})`;
-  return missing ? `${path} is missing` : `${path} ${issue.message}${got}`;
 }
 
 function isDuration(value: string): boolean {

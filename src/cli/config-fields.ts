@@ -3,7 +3,8 @@ import type { ConfigFile } from '../config.js';
 import { parseDuration } from '../duration.js';
 import { ConfigError } from '../errors.js';
 import { memoryPreset } from '../memory/preset.js';
-import { describeIssue, resolveOptions } from '../options.js';
+import { resolveOptions } from '../options.js';
+import { checkOptions } from '../check-options.js';
 import { resolveWatchOptions } from '../watch/watch-options.js';
 import { LOG_LEVELS } from './log-level.js';
 
@@ -66,10 +67,7 @@ export function milliseconds(value: string | number): number {
 }
 
 function checkWatch(watch: NonNullable<ConfigFile['watch']>): void {
-  const parsed = v.safeParse(v.strictObject({ watch: watchFields }), { watch });
-  if (!parsed.success) {
-    throw new ConfigError(`Invalid options: ${parsed.issues.map(describeIssue).join('; ')}.`);
-  }
+  checkOptions('Invalid options', v.strictObject({ watch: watchFields }), { watch });
   const { jitter, verifyCron, verifyLevel, rebuildCron } = watch;
   resolveWatchOptions({ jitter, verifyCron, verifyLevel, rebuildCron });
 }

@@ -1,6 +1,6 @@
 import * as v from 'valibot';
-import { ConfigError } from '../errors.js';
-import { describeIssue, type StorageSyncOptions } from '../options.js';
+import { checkOptions, flag, integerBetween } from '../check-options.js';
+import type { StorageSyncOptions } from '../options.js';
 import { defineTable, type TableDefinition } from '../table-definition.js';
 
 /** What to keep of an agent-memory database. */
@@ -128,12 +128,7 @@ export function embeddingsTable(name: string) {
   });
 }
 
-const positive = v.pipe(
-  v.number('must be a number'),
-  v.integer('must be a whole number'),
-  v.minValue(1, 'must be at least 1'),
-);
-const flag = v.boolean('must be true or false');
+const positive = integerBetween(1);
 
 const schema = v.strictObject({
   maxEpisodesCache: v.optional(positive),
@@ -156,10 +151,7 @@ const schema = v.strictObject({
 export function memoryPreset(
   config: Partial<SyncConfig> = {},
 ): Pick<StorageSyncOptions, 'tables' | 'batchSize' | 'validateChecksums' | 'preset'> {
-  const parsed = v.safeParse(schema, config);
-  if (!parsed.success) {
-    throw new ConfigError(`Invalid memory preset: ${parsed.issues.map(describeIssue).join('; ')}.`);
-  }
+  checkOptions('Invalid memory preset', schema, config);
   const resolved = { ...DEFAULT_SYNC_CONFIG, ...config };
   const tables: TableDefinition[] = [
     { ...episodes, limit: { count: resolved.maxEpisodesCache, newestBy: 'start_time' } },

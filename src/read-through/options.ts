@@ -1,6 +1,5 @@
 import * as v from 'valibot';
-import { ConfigError } from '../errors.js';
-import { describeIssue } from '../options.js';
+import { checkOptions, flag, integerBetween } from '../check-options.js';
 
 /** Keys that the source had no row for, remembered at most. */
 export const DEFAULT_MAX_NEGATIVES = 10_000;
@@ -33,31 +32,19 @@ export interface ResolvedReadThroughOptions {
   readonly store: boolean;
 }
 
-const count = (max: number) =>
-  v.optional(
-    v.pipe(
-      v.number('must be a number'),
-      v.integer('must be a whole number'),
-      v.minValue(0, 'must be at least 0'),
-      v.maxValue(max, `must be at most ${max}`),
-    ),
-  );
+const count = (max: number) => v.optional(integerBetween(0, max));
 
 const schema = v.strictObject({
   maxNegatives: count(10_000_000),
   negativeTtlMs: count(24 * 3600_000),
   maxKeptBytes: count(64 * 1024 ** 3),
   keptTtlMs: count(24 * 3600_000),
-  store: v.optional(v.boolean('must be true or false')),
+  store: v.optional(flag),
 });
 
 /** @throws {ConfigError} naming every wrong field. */
 export function resolveReadThroughOptions(options: ReadThroughOptions): ResolvedReadThroughOptions {
-  const parsed = v.safeParse(schema, options);
-  if (!parsed.success) {
-    const problems = parsed.issues.map(describeIssue).join('; ');
-    throw new ConfigError(`Invalid options of the read-through: ${problems}.`);
-  }
+  checkOptions('Invalid options of the read-through', schema, options);
   return {
     maxNegatives: options.maxNegatives ?? DEFAULT_MAX_NEGATIVES,
     negativeTtlMs: options.negativeTtlMs ?? DEFAULT_NEGATIVE_TTL_MS,

@@ -3,7 +3,7 @@ import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import * as v from 'valibot';
 import { ConfigError, StorageSyncError, SyncAbortedError } from '../errors.js';
-import { describeIssue } from '../options.js';
+import { checkOptions } from '../check-options.js';
 import { PROMETHEUS_TYPE, type PrometheusMetrics } from './prometheus.js';
 import type { StatusDocument } from './status-document.js';
 import type { RequestedSync, RequestedVerify, Watch } from './watch.js';
@@ -174,10 +174,7 @@ async function readBody<T>(c: Context, body: v.GenericSchema<unknown, T>): Promi
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
     throw new ConfigError('The body of the request is no JSON object.');
   }
-  const parsed = v.safeParse(body, value);
-  if (parsed.success) return parsed.output;
-  const problems = parsed.issues.map(describeIssue).join('; ');
-  throw new ConfigError(`The body of the request is wrong: ${problems}.`);
+  return checkOptions('The body of the request is wrong', body, value);
 }
 
 function tooLarge(c: Context): Response {

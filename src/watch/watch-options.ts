@@ -1,7 +1,6 @@
 import { Cron } from 'croner';
 import * as v from 'valibot';
-import { ConfigError } from '../errors.js';
-import { describeIssue } from '../options.js';
+import { checkOptions, flag, share, verifyLevel } from '../check-options.js';
 import type { VerifyLevel } from '../verify/report.js';
 
 /** From the start of one sync to the start of the next. */
@@ -41,8 +40,6 @@ export interface ResolvedWatchOptions {
   readonly rebuildCron: string | null;
 }
 
-const truth = v.boolean('must be true or false');
-
 const cronExpression = v.pipe(
   v.string('must be a cron expression'),
   v.check(isCron, 'must be a cron expression that comes due, such as "0 3 * * *"'),
@@ -56,30 +53,18 @@ const schema = v.strictObject({
       v.maxValue(Number.MAX_SAFE_INTEGER, 'must be a number of milliseconds'),
     ),
   ),
-  jitter: v.optional(
-    v.pipe(
-      v.number('must be a number from 0 to 1'),
-      v.minValue(0, 'must be a number from 0 to 1'),
-      v.maxValue(1, 'must be a number from 0 to 1'),
-    ),
-  ),
-  syncOnStart: v.optional(truth),
+  jitter: v.optional(share),
+  syncOnStart: v.optional(flag),
   verifyCron: v.optional(cronExpression),
-  verifyLevel: v.optional(
-    v.picklist(['quick', 'sample', 'deep'], 'must be "quick", "sample" or "deep"'),
-  ),
-  verifyRepair: v.optional(truth),
+  verifyLevel: v.optional(verifyLevel),
+  verifyRepair: v.optional(flag),
   rebuildCron: v.optional(cronExpression),
   signal: v.optional(v.instance(AbortSignal, 'must be an AbortSignal')),
 });
 
 /** @throws {ConfigError} naming every wrong field. */
 export function resolveWatchOptions(options: WatchOptions): ResolvedWatchOptions {
-  const parsed = v.safeParse(schema, options);
-  if (!parsed.success) {
-    const problems = parsed.issues.map(describeIssue).join('; ');
-    throw new ConfigError(`Invalid options of the watch: ${problems}.`);
-  }
+  checkOptions('Invalid options of the watch', schema, options);
   return {
     intervalMs: options.intervalMs ?? DEFAULT_WATCH_INTERVAL_MS,
     jitter: options.jitter ?? DEFAULT_WATCH_JITTER,

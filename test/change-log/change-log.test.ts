@@ -2,9 +2,11 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import {
   CaptureError,
+  ConfigError,
   openChangeLog,
   SourceError,
   type ChangeLog,
+  type ChangeLogOptions,
   type ErrorCode,
 } from '../../src/index.js';
 import { refuseUnserializedWriters } from '../../src/source/change-log/writers.js';
@@ -205,6 +207,34 @@ void describe('the change log', () => {
       'SOURCE_NOT_FOUND',
       /does not exist/,
     );
+  });
+
+  void it('names every option that is wrong, and shows no token', async () => {
+    await using dir = await TempDirectory.make();
+    const url = `file:${dir.join('source.db')}`;
+    changeDatabase(dir.join('source.db'), SCHEMA);
+    const wrong: readonly [unknown, RegExp][] = [
+      [undefined, /options is missing/],
+      [{}, /url is missing/],
+      [{ url: 'mysql://u:secret@host' }, /url must start with one of file:/],
+      [{ url, authToken: ['secret'], retries: -1 }, /authToken must be text; retries .*\(got -1\)/],
+      [{ url, retry: 1 }, /retry is not a known option/],
+    ];
+    for (const [options, message] of wrong) {
+      await assert.rejects(openChangeLog(options as ChangeLogOptions), (error) => {
+        assert.ok(error instanceof ConfigError, String(error));
+        assert.match(error.message, message);
+        assert.doesNotMatch(error.message, /secret/);
+        return true;
+      });
+    }
+    await using log = await openChangeLog({ url });
+    const name = 'ConfigError';
+    await assert.rejects(log.compact({ before: 0.5 }), { name, message: /before must be a whole/ });
+    await assert.rejects(log.compact({ chunkRows: 0, forgetReadersAfterMs: -1 }), {
+      name,
+      message: /forgetReadersAfterMs must be at least 0 .*chunkRows must be at least 1/,
+    });
   });
 
   void it('is refused where transactions write at the same time', async () => {

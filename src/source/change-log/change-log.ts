@@ -1,10 +1,13 @@
 import { randomBytes } from 'node:crypto';
-import { CaptureError, ConfigError, SourceError, StorageSyncError } from '../../errors.js';
+import * as v from 'valibot';
+import { checkOptions, flag, integerBetween, text } from '../../check-options.js';
+import { CaptureError, SourceError, StorageSyncError } from '../../errors.js';
 import {
   DEFAULT_REQUEST_TIMEOUT_MS,
   DEFAULT_RETRIES,
   DEFAULT_RETRY_INITIAL_MS,
   DEFAULT_RETRY_MAX_MS,
+  sourceAccess,
   type SourceOptions,
 } from '../../options.js';
 import { ClientConnection } from '../client-connection.js';
@@ -76,6 +79,14 @@ export interface CompactOptions {
   readonly chunkRows?: number | undefined;
 }
 
+const compactSchema = v.strictObject({
+  tables: v.optional(v.array(text, 'must be a list of names')),
+  before: v.optional(integerBetween(0)),
+  all: v.optional(flag),
+  forgetReadersAfterMs: v.optional(integerBetween(0)),
+  chunkRows: v.optional(integerBetween(1)),
+});
+
 /** What a compaction did to one log. */
 export interface CompactedTable {
   readonly table: string;
@@ -114,7 +125,7 @@ const MAX_PLANS = 5;
  * ```
  *
  * @throws {SourceError} `SOURCE_NOT_FOUND` when a file does not exist.
- * @throws {ConfigError} when the URL is malformed.
+ * @throws {ConfigError} naming every option that is wrong.
  */
 export function openChangeLog(options: ChangeLogOptions): Promise<ChangeLog> {
   return Promise.resolve(options).then(() => new ChangeLog(options));
@@ -128,6 +139,7 @@ export class ChangeLog implements AsyncDisposable {
   readonly #connection: ClientConnection;
 
   constructor(options: ChangeLogOptions) {
+    checkOptions('Invalid options of the change log', sourceAccess, options);
     if (/^file:/i.test(options.url)) refuseMissing(filePathOf(options.url));
     this.#connection = new ClientConnection({
       url: options.url,
@@ -178,7 +190,7 @@ export class ChangeLog implements AsyncDisposable {
    * @throws {CaptureError} `CAPTURE_NOT_INSTALLED` for a table named that has no log, `CAPTURE_FORMAT_UNSUPPORTED`.
    */
   async compact(options: CompactOptions = {}): Promise<CompactReport> {
-    checkCompactOptions(options);
+    checkOptions('Invalid options of the compaction', compactSchema, options);
     const captures = await this.#readCaptures();
     const chosen = chooseCaptures(captures, options.tables);
     for (const capture of chosen) refuseNewerFormat(capture);
@@ -435,15 +447,6 @@ function refuseNewerFormat({ table, format }: Capture): void {
     `The change log of ${JSON.stringify(table)} was made by a newer version of storage-sync (format ${format}).`,
     { context: { table, format }, hint: 'Use that version here too.' },
   );
-}
-
-function checkCompactOptions({ before, chunkRows, forgetReadersAfterMs }: CompactOptions): void {
-  const wrong = (value: number | undefined, least: number) =>
-    value !== undefined && !(Number.isSafeInteger(value) && value >= least);
-  if (wrong(before, 0)) throw new ConfigError('before must be a version: a whole number.');
-  if (wrong(chunkRows, 1)) throw new ConfigError('chunkRows must be a whole number, at least 1.');
-  if (wrong(forgetReadersAfterMs, 0))
-    throw new ConfigError('forgetReadersAfterMs must be a whole number, at least 0.');
 }
 
 function isSame(a: string, b: string): boolean {
