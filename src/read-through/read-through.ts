@@ -244,9 +244,9 @@ class ReadThroughTable {
     }
     const { closing } = this.#shared;
     const answer = this.#queue.ask(key, text);
-    const ended = untilAborted(answer, signal ? AbortSignal.any([signal, closing]) : closing);
+    const unlessClosed = untilAborted(answer, closing);
     try {
-      return rowOfAnswer(await ended);
+      return rowOfAnswer(await (signal ? untilAborted(unlessClosed, signal) : unlessClosed));
     } catch (error) {
       if (closing.aborted && !signal?.aborted) throw closedError();
       throw error;

@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { getEventListeners } from 'node:events';
 import { after, before, describe, it } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -114,6 +115,34 @@ void describe('a row that the cache does not have', () => {
       );
       assert.equal((await lookUps()).length, 3);
       assert.deepEqual([through.stats.asked, through.stats.hits], [451, 1]);
+    });
+  });
+
+  void it('is waited for by many with one signal, which has one listener, and none afterwards', async () => {
+    await withServer(async ({ file, server, storage }) => {
+      const keys = Array.from({ length: 50 }, (_, i) => `n${i}`);
+      insert(file, ...keys);
+      const warnings: Error[] = [];
+      const note = (warning: Error) => warnings.push(warning);
+      process.on('warning', note);
+      try {
+        await server.fault({ action: { kind: 'latency', ms: 30 }, times: Infinity });
+        const { signal } = new AbortController();
+        const through = storage.readThrough('t');
+        const patient = keys.map((key) => through.get(key));
+        const others = keys.map((key) => through.until(signal).get(key));
+        assert.equal(getEventListeners(signal, 'abort').length, 1);
+        const rows = await Promise.all([...patient, ...others]);
+        assert.deepEqual(
+          rows.map((row) => row?.['k']),
+          [...keys, ...keys],
+        );
+        assert.equal(getEventListeners(signal, 'abort').length, 0);
+        await new Promise((resolve) => setImmediate(resolve));
+        assert.deepEqual(warnings, []);
+      } finally {
+        process.off('warning', note);
+      }
     });
   });
 
