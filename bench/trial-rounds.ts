@@ -32,7 +32,7 @@ export async function* runRounds(
     for (const target of trial.targets) {
       signal?.throwIfAborted();
       const { figures, parts } = await runTrialProcess({
-        program: target.program,
+        program: round === 0 ? (target.warmUp ?? target.program) : target.program,
         ...(await sources.sourceFor(target)),
         profileDirectory:
           profileDirectory === undefined || round === 0

@@ -7,6 +7,8 @@ export interface TrialTarget {
   readonly id: string;
   readonly title: string;
   readonly program: TargetProgram;
+  /** What the round that does not count runs instead, where that must differ. */
+  readonly warmUp?: TargetProgram;
   /** Added by the server to every answer. */
   readonly latencyMs?: number;
   /** At which the server sends each answer, at most. */
@@ -72,12 +74,15 @@ const FILE_TARGETS = [STORAGE_SYNC, HAND_WRITTEN, BARE_READ] as const;
 function delayed(latencyMs: number): TrialTarget {
   const name = `${latencyMs} ms`;
   return {
-    ...STORAGE_SYNC,
+    ...OVER_HTTP,
     id: `storage-sync-${latencyMs}ms`,
     title: `storage-sync, ${name}`,
     latencyMs,
   };
 }
+
+/** A sync that would read in several lanes while the server has its answers yet to make records them in one. */
+const OVER_HTTP: TrialTarget = { ...STORAGE_SYNC, warmUp: 'one-lane' };
 
 /** What a single connection over a long way often gives. */
 const FAR = { bytesPerSecond: 20_000_000 } as const;
@@ -108,7 +113,7 @@ export const TRIALS: readonly Trial[] = [
     source: 'http',
     data: 'records',
     rows: 400_000,
-    targets: [STORAGE_SYNC, HAND_WRITTEN, FETCH_READ],
+    targets: [OVER_HTTP, HAND_WRITTEN, FETCH_READ],
     goals: [
       { figure: 'rowsPerSecond', against: 'hand-written', atLeast: 4 },
       { figure: 'cpuUsPerRow', against: 'hand-written', atMost: 0.25 },
@@ -123,7 +128,7 @@ export const TRIALS: readonly Trial[] = [
     rows: 400_000,
     targets: [
       delayed(50),
-      { ...STORAGE_SYNC, title: 'storage-sync, 0 ms' },
+      { ...OVER_HTTP, title: 'storage-sync, 0 ms' },
       delayed(10),
       delayed(200),
       { ...HAND_WRITTEN, title: 'hand-written loop, 50 ms', latencyMs: 50 },
@@ -137,7 +142,7 @@ export const TRIALS: readonly Trial[] = [
     data: 'records',
     rows: 400_000,
     targets: [
-      { ...STORAGE_SYNC, ...FAR },
+      { ...OVER_HTTP, ...FAR },
       { id: 'one-lane', title: 'storage-sync, one lane', program: 'one-lane', ...FAR },
       { ...HAND_WRITTEN, ...FAR },
     ],

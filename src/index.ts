@@ -1,4 +1,5 @@
-export { StorageSync, type OpenOptions, type SyncOptions } from './storage-sync.js';
+export { StorageSync, type OpenOptions } from './storage-sync.js';
+export type { SyncOptions } from './sync-options.js';
 export { SyncRun } from './sync-run.js';
 export type { LaneProgress, SyncProgress } from './progress.js';
 export type {

@@ -8,7 +8,7 @@ import type { Logger } from '../logger.js';
 import { isOutage } from '../outage.js';
 import type { SyncReport } from '../report.js';
 import { shownUrl } from '../source/shown-url.js';
-import type { SyncOptions } from '../storage-sync.js';
+import type { SyncOptions } from '../sync-options.js';
 import type { SyncRun } from '../sync-run.js';
 import type { VerifyOptions, VerifyReport } from '../verify/report.js';
 import { VERSION } from '../version.js';
