@@ -317,7 +317,7 @@ export const TRIALS: readonly Trial[] = [
     rows: 200_000,
     targets: [
       { id: 'cache-get', title: 'storage-sync, get', program: 'cache-get' },
-      { id: 'cache-get-two', title: 'storage-sync, get of two columns', program: 'cache-get-two' },
+      { id: 'cache-get-two', title: 'storage-sync, two columns', program: 'cache-get-two' },
       { id: 'cache-get-many', title: 'storage-sync, getMany of 100', program: 'cache-get-many' },
       { id: 'lmdb-get', title: 'bare LMDB, decoded', program: 'lmdb-get' },
       { id: 'lmdb-bytes', title: 'bare LMDB, bytes', program: 'lmdb-bytes' },

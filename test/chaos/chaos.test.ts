@@ -6,11 +6,12 @@ import { describeCounts, Journal, type CountName } from './journal.js';
 import { MODE_NAMES } from './modes.js';
 import { processRunner } from './process-runner.js';
 import { runHistory } from './run-history.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 /** Of histories that have some of everything in their first actions. */
 const SEED = 20_264_223;
 /** Histories for each mode and way. `npm run chaos` runs as many as one likes, and tells what they do. */
-const ROUNDS = Number(process.env['STORAGE_SYNC_CHAOS_ROUNDS'] ?? 1);
+const ROUNDS = Number(process.env['STORAGE_SYNC_CHAOS_ROUNDS'] ?? THOROUGHNESS);
 
 void describe('chaos', () => {
   const all = new Journal();
@@ -49,6 +50,8 @@ void describe('chaos', () => {
         });
       }
 
+      // By the other way.
+      if (m % WAYS.length === w && ROUNDS === 1) return;
       void it(`breaks no guarantee by upset syncs: ${mode}, ${way}`, async (t) => {
         const journal = new Journal();
         for (let i = 0; i < ROUNDS; i++) {

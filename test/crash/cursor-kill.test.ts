@@ -91,7 +91,7 @@ void describe('a kill while tables are followed by their cursors and their keys 
       }
       const kept = keysOf(file);
       let kills = 0;
-      for (const [round, occurrence] of [1, 3, 6].entries()) {
+      for (const [round, occurrence] of [1, 4].entries()) {
         // While the sync is interrupted, too.
         changeDatabase(file, change(round + 1));
         const now = keysOf(file);
@@ -102,6 +102,7 @@ void describe('a kill while tables are followed by their cursors and their keys 
         else assert.equal(end.kind, 'completed', JSON.stringify(end));
         await assertWhole(options, kept);
       }
+      // One that goes on with an interrupted sweep of keys leaves to the next what was deleted meanwhile.
       for (let again = 0; again < 2; again++) {
         const end = await runChild({ mode: 'sync', options, readerThreads: 1, fault: null });
         assert.equal(end.kind, 'completed', JSON.stringify(end));

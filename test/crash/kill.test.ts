@@ -6,11 +6,14 @@ import { BEGINNING, ENDING, READING, SWEEPING } from '../support/kill/points.js'
 import { Random } from '../support/random.js';
 import { Chain } from './chain.js';
 import { SCENARIOS, type Scenario } from './scenarios.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
-/** `STORAGE_SYNC_CRASH_SEED` repeats a run's random instants. */
+/** `STORAGE_SYNC_CRASH_SEED` repeats a run's points and random instants. */
 const seed = Number(process.env['STORAGE_SYNC_CRASH_SEED'] ?? randomInt(2 ** 31));
+/** Each scenario is killed at every point that it comes to, not at every other. */
+const takesAll = THOROUGHNESS > 1;
 
-const LEAST_KILLS = 130;
+const LEAST_KILLS = 80;
 const RANDOM_KILLS = 6;
 const LONGEST_SYNC_MS = 450;
 
@@ -70,15 +73,26 @@ void describe('a process killed in a sync', () => {
   });
 });
 
+function comesTo(scenario: Scenario, point: string): boolean {
+  return !(NOT_IN[point] ?? NOT_IN[point.split(':')[0]!])?.(scenario);
+}
+
+/** Of the scenarios that come to a point, every other is killed there: the seed says which. */
+function isKilledAt(scenario: Scenario, point: string): boolean {
+  if (!comesTo(scenario, point)) return false;
+  const those = SCENARIOS.filter((each) => comesTo(each, point));
+  const turn = those.indexOf(scenario) + POINTS.indexOf(point) + seed;
+  return takesAll || those.length === 1 || turn % 2 === 0;
+}
+
 function faultsFor(scenario: Scenario, random: Random): Fault[] {
-  const applies = (point: string) => !(NOT_IN[point] ?? NOT_IN[point.split(':')[0]!])?.(scenario);
   const reading = READING.map((point) => at(point, random.int(1, point.endsWith('-put') ? 60 : 3)));
   return [
     ...BEGINNING.map((point) => at(point)),
     ...random.shuffled(reading),
     ...SWEEPING.map((point) => at(point)),
     ...ENDING.map((point) => at(point)),
-  ].filter(({ point }) => applies(point));
+  ].filter(({ point }) => isKilledAt(scenario, point));
 }
 
 /** A sync that had less left than the fault needs comes to its end; then the next one meets it. */

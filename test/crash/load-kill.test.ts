@@ -5,6 +5,7 @@ import { LOADING } from '../support/kill/points.js';
 import { Random } from '../support/random.js';
 import { Chain } from './chain.js';
 import { firstLoad, rebuildByLoad } from './scenarios.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 /** `STORAGE_SYNC_CRASH_SEED` repeats a run's random instants. */
 const seed = Number(process.env['STORAGE_SYNC_CRASH_SEED'] ?? randomInt(2 ** 31));
@@ -20,7 +21,9 @@ void describe('a process killed while it loads a table', () => {
       t.diagnostic(`STORAGE_SYNC_CRASH_SEED=${seed}`);
       const random = new Random(seed + i);
       await using chain = await Chain.begin(scenario);
-      for (const point of LOADING) {
+      for (const [at, point] of LOADING.entries()) {
+        // The other of the two scenarios is killed at the points between.
+        if (THOROUGHNESS === 1 && (at + i + seed) % 2 === 1) continue;
         t.diagnostic(point);
         const occurrence = REPEATED.has(point) ? random.int(1, 6) : 1;
         const end = await chain.kill({ point, occurrence, action: 'kill' });

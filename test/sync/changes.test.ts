@@ -14,6 +14,7 @@ import fc from '../support/fast-check.js';
 import { startHranaServer } from '../support/hrana/server.js';
 import { commit, KEYED_TABLES, transaction } from '../support/keyed-tables.js';
 import { TempDirectory } from '../support/temp.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 const SEED = 20_261_122;
 
@@ -71,7 +72,7 @@ void describe('the change log', () => {
             });
           },
         ),
-        { seed: SEED, numRuns: way === 'file' ? 40 : 10 },
+        { seed: SEED, numRuns: (way === 'file' ? 28 : 7) * THOROUGHNESS },
       );
     });
   }

@@ -25,6 +25,7 @@ import {
   definitions,
   WHERE,
 } from './cursor-history.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 const SEED = 20_261_122;
 
@@ -110,7 +111,7 @@ void describe('a table that is followed by its cursor', () => {
             }
           },
         ),
-        { seed: SEED, numRuns: way === 'file' ? 60 : 12 },
+        { seed: SEED, numRuns: (way === 'file' ? 30 : 8) * THOROUGHNESS },
       );
     });
   }

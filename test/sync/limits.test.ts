@@ -19,6 +19,7 @@ import {
   limitedWhere,
 } from '../support/limited-tables.js';
 import { TempDirectory } from '../support/temp.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 const SEED = 20_261_123;
 const LIMIT = 5;
@@ -78,7 +79,7 @@ void describe('tables with a limit, and tables that refer to them, by the change
             });
           },
         ),
-        { seed: SEED, numRuns: way === 'file' ? 50 : 10 },
+        { seed: SEED, numRuns: (way === 'file' ? 28 : 6) * THOROUGHNESS },
       );
       assert.deepEqual([...modes].sort(), ['full', 'incremental'], 'both ways were taken');
     });

@@ -24,6 +24,7 @@ import {
   T,
   withSource,
 } from './changed-schema.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 const SEED = 20_261_123;
 
@@ -232,7 +233,7 @@ void describe('any history of schemas', () => {
             },
           );
         }),
-        { seed: SEED, numRuns: 40 },
+        { seed: SEED, numRuns: 24 * THOROUGHNESS },
       );
     });
   }

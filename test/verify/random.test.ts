@@ -7,6 +7,7 @@ import { bytes, changeDatabase, insert } from '../support/databases.js';
 import { startHranaServer } from '../support/hrana/server.js';
 import { TempDirectory } from '../support/temp.js';
 import { assertFound, tamper, type TamperedTable } from './tamper.js';
+import { THOROUGHNESS } from '../support/thoroughness.js';
 
 const SEED = 20_261_123;
 
@@ -134,7 +135,7 @@ void describe('a repair of a cache that anything happened to', () => {
             assert.deepEqual(await recordDigests(dir.join('cache')), digests);
           },
         ),
-        { seed: SEED, numRuns: way === 'file' ? 40 : 12 },
+        { seed: SEED, numRuns: (way === 'file' ? 28 : 8) * THOROUGHNESS },
       );
     });
   }
