@@ -12,6 +12,8 @@ const QUICK_MOST_ROWS = 100_000;
 export interface Settings {
   readonly trials: readonly Trial[];
   readonly rounds: number;
+  /** Whether a round that is not counted comes first. */
+  readonly warmsUp: boolean;
   readonly seed: number;
   /** Path of the JSON file; the picture lies beside it. */
   readonly out: string | undefined;
@@ -41,7 +43,7 @@ export function parseSettings(args: readonly string[]): Settings {
     )
     .option(
       '--quick',
-      'a twentieth of the rows, 100,000 at most, one round: shows that all works, measures little',
+      'a twentieth of the rows, 100,000 at most, one round, cold: shows that all works, measures little',
     )
     .option('--rows <n>', 'rows in every trial', parseCount)
     .option(
@@ -72,6 +74,7 @@ export function parseSettings(args: readonly string[]): Settings {
   return {
     trials,
     rounds: raw.rounds ?? (raw.quick ? QUICK_ROUNDS : DEFAULT_ROUNDS),
+    warmsUp: !raw.quick,
     seed: raw.seed,
     out: raw.out,
     isProfiling: raw.cpuProf ?? false,

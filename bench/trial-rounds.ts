@@ -8,6 +8,8 @@ import { rowsOf, type Trial, type TrialTarget } from './trials.js';
 
 export interface RoundOptions {
   readonly rounds: number;
+  /** Whether round 0 comes first. */
+  readonly warmsUp: boolean;
   readonly seed: number;
   /** Where CPU profiles go, a folder for each run. */
   readonly profileDirectory?: string | undefined;
@@ -25,10 +27,10 @@ export interface Run {
 /** The runs of a trial: each round runs every target once, so that what disturbs the machine disturbs them alike. */
 export async function* runRounds(
   trial: Trial,
-  { rounds, seed, profileDirectory, signal }: RoundOptions,
+  { rounds, warmsUp, seed, profileDirectory, signal }: RoundOptions,
 ): AsyncGenerator<Run, void, void> {
   await using sources = new Sources(trial, seed);
-  for (let round = 0; round <= rounds; round++) {
+  for (let round = warmsUp ? 0 : 1; round <= rounds; round++) {
     for (const target of trial.targets) {
       signal?.throwIfAborted();
       const { figures, parts } = await runTrialProcess({

@@ -107,7 +107,7 @@ void test('ratios are of runs of the same round, and the warm-up does not count'
 /** One round of a trial, without its warm-up: nothing is measured here. */
 async function runOnce(trial: Trial): Promise<Run[]> {
   const runs: Run[] = [];
-  for await (const run of runRounds(trial, { rounds: 1, seed: 1 })) {
+  for await (const run of runRounds(trial, { rounds: 1, warmsUp: true, seed: 1 })) {
     if (run.round > 0) break;
     runs.push({ ...run, round: 1 });
     if (runs.length === trial.targets.length) break;
