@@ -2,7 +2,7 @@ import { CacheError } from '../errors.js';
 import { Environment } from './environment.js';
 import type { HeldSnapshot } from './held-snapshot.js';
 import { dataPath, generationPath } from './layout.js';
-import { readManifest } from './manifest.js';
+import { liveGeneration } from './manifest.js';
 import { pinnedBytes, readPageUse } from './pinned-pages.js';
 import { isSealed, preflight } from './preflight.js';
 import { noteSnapshots, readNotedSnapshots, type NotedSnapshot } from './state-file.js';
@@ -114,7 +114,7 @@ const NONE: SnapshotsHeld = { snapshots: [], dataBytes: null };
 
 async function look(cacheDir: string): Promise<readonly [number | null, SnapshotsHeld]> {
   try {
-    const generation = readManifest(cacheDir)?.live ?? null;
+    const generation = liveGeneration(cacheDir);
     if (generation === null) return [null, NONE];
     const dir = generationPath(cacheDir, generation);
     // Else every page would be looked at first, and by the thread that steers: the writer's does that.

@@ -46,6 +46,11 @@ export function newManifest(): Manifest {
   };
 }
 
+/** The generation that readers are served, or null where none is yet. Throws as {@link readManifest} does. */
+export function liveGeneration(cacheDir: string): number | null {
+  return readManifest(cacheDir)?.live ?? null;
+}
+
 /**
  * The manifest of a cache directory, or null where there is none. Where it is damaged or missing, its backup. One that
  * seems to be of another product or format is damaged if its backup is ours, because the backup is written first.

@@ -26,7 +26,7 @@ import { Environment, lentValue, type BytesDatabase, type ReadTransaction } from
 import { indexEntry } from './index-key.js';
 import { scanIndex, type IndexScanRange, type ScannedIndex } from './index-scan.js';
 import { generationPath, manifestPath } from './layout.js';
-import { readManifest } from './manifest.js';
+import { liveGeneration } from './manifest.js';
 import { preflight } from './preflight.js';
 import { refuseOpenToAll } from './safe-directory.js';
 import { damagedRecord, decodeRecord, recordIsSound } from './record.js';
@@ -1091,14 +1091,14 @@ const OPEN_TRIES = 5;
  * and the opening another generation may be published and this one removed: then it looks again.
  */
 function openLive(cacheDir: string, current: number | null): OpenedGeneration | null {
-  let live = readManifest(cacheDir)?.live ?? null;
+  let live = liveGeneration(cacheDir);
   for (let tries = 1; ; tries++) {
     if (live === current) return null;
     if (live === null) return { generation: null, environment: null };
     try {
       return { generation: live, environment: openGeneration(cacheDir, live) };
     } catch (error) {
-      const now = readManifest(cacheDir)?.live ?? null;
+      const now = liveGeneration(cacheDir);
       if (now === live || tries === OPEN_TRIES) throw error;
       live = now;
     }

@@ -11,7 +11,7 @@ import { heldSnapshots } from './held-snapshots.js';
 import { generationPath } from './layout.js';
 import { currentHolder, READ_THROUGH_MODE, type LockHolder } from './lock.js';
 import type { CacheReads } from './read-window.js';
-import { readManifest, type Manifest } from './manifest.js';
+import { liveGeneration, type Manifest, readManifest } from './manifest.js';
 import { preflight } from './preflight.js';
 import { refuseOpenToAll } from './safe-directory.js';
 import {
@@ -202,7 +202,7 @@ export interface ServedTable {
 /** The tables that are served: none where nothing is, or where it is damaged. */
 export async function servedTables(cacheDir: string): Promise<readonly ServedTable[]> {
   try {
-    const live = readManifest(cacheDir)?.live ?? null;
+    const live = liveGeneration(cacheDir);
     if (live === null) return [];
     return await withGeneration(generationPath(cacheDir, live), preflight, (environment) =>
       environment.catalog().tables.map(({ id, plan }) => {

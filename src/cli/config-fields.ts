@@ -4,14 +4,13 @@ import { parseDuration } from '../duration.js';
 import { ConfigError } from '../errors.js';
 import { memoryPreset } from '../memory/preset.js';
 import { resolveOptions } from '../options.js';
-import { checkOptions } from '../check-options.js';
+import { checkOptions, flag, integerBetween, text } from '../check-options.js';
 import { resolveWatchOptions } from '../watch/watch-options.js';
 import { LOG_LEVELS } from './log-level.js';
 
 const duration = v.pipe(
   v.custom<string | number>(isDuration, 'must be a duration such as "30s", or milliseconds'),
 );
-const text = v.pipe(v.string('must be text'), v.minLength(1, 'must not be empty'));
 
 /** The fields of `watch`. Those that are the library's too are checked there. */
 const watchFields = v.strictObject({
@@ -20,16 +19,9 @@ const watchFields = v.strictObject({
   verifyLevel: v.optional(v.unknown()),
   rebuildCron: v.optional(v.unknown()),
   interval: v.optional(duration),
-  server: v.optional(v.boolean('must be true or false')),
+  server: v.optional(flag),
   host: v.optional(text),
-  port: v.optional(
-    v.pipe(
-      v.number('must be a number'),
-      v.integer('must be a whole number'),
-      v.minValue(0, 'must be at least 0'),
-      v.maxValue(65_535, 'must be at most 65535'),
-    ),
-  ),
+  port: v.optional(integerBetween(0, 65_535)),
   token: v.optional(text),
   logLevel: v.optional(
     v.picklist(LOG_LEVELS, `must be one of ${LOG_LEVELS.map((each) => `"${each}"`).join(', ')}`),

@@ -3,7 +3,7 @@ import { isSpurious } from '../cache/environment.js';
 import { makeDirectory, removeLeftovers } from '../cache/files.js';
 import { describeSnapshot, snapshotsHeldError, SnapshotWatch } from '../cache/held-snapshots.js';
 import { CacheLock } from '../cache/lock.js';
-import { healManifest, readManifest } from '../cache/manifest.js';
+import { healManifest, liveGeneration } from '../cache/manifest.js';
 import type { CacheReads } from '../cache/read-window.js';
 import { noteFailure } from '../cache/state-file.js';
 import { CacheError, SyncAbortedError, type SourceError } from '../errors.js';
@@ -77,7 +77,7 @@ export class ResilientSync {
         signal.aborted && !(error instanceof CacheError) ? new SyncAbortedError() : error;
       // The failure itself matters more than a note of it that could not be written.
       await this.#remember(reason).catch(() => undefined);
-      const live = isOutage(reason) ? (readManifest(cacheDir)?.live ?? null) : null;
+      const live = isOutage(reason) ? liveGeneration(cacheDir) : null;
       if (live === null) throw reason;
       return skippedReport(reason as SourceError, live, Math.round(performance.now() - begun));
     }
@@ -154,14 +154,14 @@ export class ResilientSync {
 
   #hasNotedRecords(): boolean {
     const { cacheDir } = this.#context;
-    const number = readManifest(cacheDir)?.live ?? null;
+    const number = liveGeneration(cacheDir);
     return number !== null && readDamage(cacheDir, number).records.size > 0;
   }
 
   /** Repairs the records that reads found damaged since the last sync. */
   async #mend(signal: AbortSignal, meter: ProgressMeter): Promise<Mended | null> {
     const { cacheDir, tables: definitions } = this.#context.options;
-    const number = readManifest(cacheDir)?.live ?? null;
+    const number = liveGeneration(cacheDir);
     if (number === null) return null;
     // Of a file that others have filled with whatever else, too.
     forgetDamage(cacheDir, (note) => note.generation !== number);

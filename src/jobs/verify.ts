@@ -3,7 +3,7 @@ import { forgetDamage } from '../cache/damage-notes.js';
 import { removeLeftovers } from '../cache/files.js';
 import { generationPath } from '../cache/layout.js';
 import { CacheLock } from '../cache/lock.js';
-import { readManifest } from '../cache/manifest.js';
+import { liveGeneration } from '../cache/manifest.js';
 import { CacheError, SyncAbortedError } from '../errors.js';
 import type { ProgressMeter } from '../progress-meter.js';
 import type { VerifyContext } from '../verify/context.js';
@@ -24,7 +24,7 @@ export async function runVerify(
   const { options, cacheDir } = context;
   await using _lock = await CacheLock.acquire(cacheDir, 'verify');
   await removeLeftovers(cacheDir);
-  const number = readManifest(cacheDir)?.live ?? null;
+  const number = liveGeneration(cacheDir);
   if (number === null) throw emptyCache(cacheDir);
   const level = asked.level ?? DEFAULT_VERIFY_LEVEL;
   const maxLossShare = asked.allowLoss ? 1 : options.maxLossShare;

@@ -1,7 +1,7 @@
 import type { TablePlace } from '../cache/reader.js';
 import { CacheLock, READ_THROUGH_MODE } from '../cache/lock.js';
 import { generationPath } from '../cache/layout.js';
-import { readManifest } from '../cache/manifest.js';
+import { liveGeneration } from '../cache/manifest.js';
 import type { GenerationRef } from '../pipeline/messages.js';
 import type { WorkerPool } from '../pipeline/worker-pool.js';
 import { packRecords } from '../transform/batch.js';
@@ -111,7 +111,7 @@ export class RowStore {
 
   async #write(rows: readonly FetchedRow[]): Promise<void> {
     const { cacheDir, pool, openGeneration, onStored, onWarning } = this.#target;
-    const live = readManifest(cacheDir)?.live ?? null;
+    const live = liveGeneration(cacheDir);
     const groups = new Map<TablePlace, FetchedRow[]>();
     for (const row of rows) {
       if (row.place.generation !== live) continue;

@@ -3,7 +3,7 @@ import { Hono, type Context, type MiddlewareHandler } from 'hono';
 import { bodyLimit } from 'hono/body-limit';
 import * as v from 'valibot';
 import { ConfigError, StorageSyncError, SyncAbortedError } from '../errors.js';
-import { checkOptions } from '../check-options.js';
+import { checkOptions, flag, verifyLevel } from '../check-options.js';
 import { PROMETHEUS_TYPE, type PrometheusMetrics } from './prometheus.js';
 import type { StatusDocument } from './status-document.js';
 import type { RequestedSync, RequestedVerify, Watch } from './watch.js';
@@ -28,16 +28,16 @@ export interface WatchAppOptions {
 const MAX_BODY_BYTES = 4096;
 
 const syncBody = v.strictObject({
-  full: v.optional(v.boolean('must be true or false')),
-  allowLoss: v.optional(v.boolean('must be true or false')),
+  full: v.optional(flag),
+  allowLoss: v.optional(flag),
 });
 const rebuildBody = v.strictObject({
-  allowLoss: v.optional(v.boolean('must be true or false')),
+  allowLoss: v.optional(flag),
 });
 const verifyBody = v.strictObject({
-  level: v.optional(v.picklist(['quick', 'sample', 'deep'], 'must be "quick", "sample" or "deep"')),
-  repair: v.optional(v.boolean('must be true or false')),
-  allowLoss: v.optional(v.boolean('must be true or false')),
+  level: v.optional(verifyLevel),
+  repair: v.optional(flag),
+  allowLoss: v.optional(flag),
 });
 
 /**

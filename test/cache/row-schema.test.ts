@@ -18,6 +18,7 @@ import {
   type TableDefinition,
 } from '../../src/index.js';
 import { changeDatabase } from '../support/databases.js';
+import { sameType } from '../support/same-type.js';
 import { TempDirectory } from '../support/temp.js';
 
 const ROWS = 1200;
@@ -83,14 +84,6 @@ function session(i: number): Session {
 }
 
 const sessions = (...numbers: readonly number[]): Session[] => numbers.map(session);
-
-type Same<A, B> =
-  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
-
-/** Compiles only where both types are the same. */
-function sameType<A, B>(same: Same<A, B>): void {
-  assert.ok(same);
-}
 
 const pool = new WorkerPool({ readerThreads: 2 });
 after(async () => await pool.close());

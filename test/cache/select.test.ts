@@ -13,6 +13,7 @@ import {
   type TableReader,
 } from '../../src/index.js';
 import { changeDatabase } from '../support/databases.js';
+import { sameType } from '../support/same-type.js';
 import { TempDirectory } from '../support/temp.js';
 import { flipBits } from './file-bytes.js';
 
@@ -38,14 +39,6 @@ const documents = defineTable({
   indexes: [{ name: 'by_opened', columns: [{ column: 'opened', descending: true }] }],
   limit: { count: 10_000, newestBy: 'opened' },
 });
-
-type Same<A, B> =
-  (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false;
-
-/** Compiles only where both types are the same. */
-function sameType<A, B>(same: Same<A, B>): void {
-  assert.ok(same);
-}
 
 void describe('a reader of some columns', () => {
   let dir: TempDirectory;
